@@ -1,0 +1,6 @@
+"""Backbones: `forward(images) -> list[Tensor]`, with `channels`, `strides` and `output_stride`. They need torch alone."""
+
+from backbones.aligned_xception import AlignedXception
+from backbones.xception import Xception
+
+__all__ = ["AlignedXception", "Xception"]

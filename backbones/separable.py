@@ -1,0 +1,87 @@
+"""Convolution, BatchNorm and the depthwise separable convolution that every network here is made of.
+
+Paper: Chollet 2017 (arXiv:1610.02357); with BatchNorm between the two halves: Chen et al. 2018 (arXiv:1802.02611).
+"""
+
+from torch import Tensor, nn
+
+
+class ConvBN(nn.Sequential):
+    """Convolution without bias, BatchNorm, and ReLU unless `relu=False`.
+
+    Shapes: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)); padding is symmetric,
+    `(kernel_size - 1) / 2` pixels on every side unless `padding` says otherwise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        *,
+        padding: int | None = None,
+        relu: bool = True,
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 0.1,
+    ):
+        super().__init__()
+        padding = (kernel_size - 1) // 2 if padding is None else padding
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
+        if relu:
+            self.relu = nn.ReLU()
+
+
+class SeparableConv(nn.Module):
+    """3x3 depthwise, then 1x1 pointwise convolution, each followed by BatchNorm.
+
+    Shapes: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
+    Padding is `dilation` pixels on every side, as in DeepLab; TF "SAME" would pad even sizes on one side only.
+
+    Args:
+        stride: of the depthwise convolution, in pixels of its input.
+        dilation: of the depthwise convolution, in pixels of its input.
+        relu: "before" the depthwise convolution (entry and middle flow), or "after" each BatchNorm (end of the exit
+            flow, ASPP, decoder).
+
+    Source: Chen et al. 2018 (arXiv:1802.02611), Fig. 3 and 4; which ReLU stands where follows the released code.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        dilation: int = 1,
+        *,
+        relu: str = "after",
+        bn_eps: float = 1e-3,
+        bn_momentum: float = 0.1,
+    ):
+        super().__init__()
+        if relu not in ("before", "after"):
+            raise ValueError(f"relu must be 'before' or 'after', got {relu!r}")
+        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False)
+        self.depthwise_bn = nn.BatchNorm2d(in_channels, eps=bn_eps, momentum=bn_momentum)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pointwise_bn = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
+        # Never in place before the convolutions: the block's shortcut still reads the same tensor.
+        self.relu_before = nn.ReLU() if relu == "before" else nn.Identity()
+        self.relu_after = nn.ReLU() if relu == "after" else nn.Identity()
+        set_dilation(self.depthwise, dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu_before(x)
+        x = self.relu_after(self.depthwise_bn(self.depthwise(x)))
+        return self.relu_after(self.pointwise_bn(self.pointwise(x)))
+
+
+def set_dilation(conv: nn.Conv2d, dilation: int) -> None:
+    """Give a 3x3 convolution another atrous rate and the padding that keeps its output size."""
+    conv.dilation = (dilation, dilation)
+    conv.padding = (dilation, dilation)
+
+
+def set_stride(conv: nn.Conv2d, stride: int) -> None:
+    conv.stride = (stride, stride)

@@ -1,0 +1,73 @@
+"""What every trunk of this package shares: which levels it returns, its strides, and what of it is frozen.
+
+Levels are C1..C5 of the detection literature, at 2, 4, 8, 16 and 32 pixels of the input. At output stride 16 the last
+level keeps stride 16 and at 8 the last two keep stride 8: convolutions past that point are dilated instead.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+LEVELS = ("c1", "c2", "c3", "c4", "c5")
+LEVEL_STRIDES = {"c1": 2, "c2": 4, "c3": 8, "c4": 16, "c5": 32}
+
+
+class Trunk(nn.Module):
+    """A backbone by contract: `forward(images) -> list[Tensor]`, with `channels`, `strides`, `output_stride`.
+
+    A subclass sets `level_channels` and `stages` (modules in order of depth: the stem, then what leads to C2, C3, C4,
+    C5) and implements `_apply_output_stride`, then calls `set_output_stride` at the end of its constructor.
+    """
+
+    level_channels: dict[str, int]
+    stages: list[list[nn.Module]]
+
+    def __init__(self, out: Sequence[str], frozen_stages: int, frozen_bn: bool):
+        super().__init__()
+        self.out = check_levels(out)
+        if not 0 <= frozen_stages <= 5:
+            raise ValueError(f"frozen_stages must be 0 (none) to 5 (all), got {frozen_stages}")
+        self.frozen_stages = frozen_stages
+        self.frozen_bn = frozen_bn
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return tuple(self.level_channels[level] for level in self.out)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per output pixel of each level, as they truly are at this output stride."""
+        return tuple(min(LEVEL_STRIDES[level], self.output_stride) for level in self.out)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Trade strides for dilation or back; weights and their names stay the same."""
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+        self.output_stride = output_stride
+        self._apply_output_stride(output_stride)
+
+    def _apply_output_stride(self, output_stride: int) -> None:
+        raise NotImplementedError
+
+    def train(self, mode: bool = True):
+        """As `nn.Module.train`, except that frozen stages and frozen BatchNorm stay as they are."""
+        super().train(mode)
+        for module in (m for stage in self.stages[: self.frozen_stages] for m in stage):
+            module.eval().requires_grad_(False)
+        if self.frozen_bn:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval().requires_grad_(False)
+        return self
+
+
+def check_levels(out: Sequence[str]) -> tuple[str, ...]:
+    out = tuple(out)
+    if not out or any(level not in LEVELS for level in out) or list(out) != sorted(set(out)):
+        raise ValueError(f"out must name levels of {LEVELS} from shallow to deep, each once, got {out}")
+    return out
+
+
+def scale_channels(channels: int, width: float) -> int:
+    """`channels * width`, rounded to a multiple of 8 so that every kernel stays aligned; unchanged at width 1."""
+    return channels if width == 1 else max(8, round(channels * width / 8) * 8)

@@ -1,0 +1,122 @@
+"""DeepLabv3+: atrous spatial pyramid pooling over C5, and a decoder that refines it with C2.
+
+Paper: Chen et al. 2018 (arXiv:1802.02611), Fig. 2. Order of concatenation, BatchNorm and resizing follow the released
+code (TensorFlow `research/deeplab/model.py`); a test holds the logits equal to that program's.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.separable import ConvBN, SeparableConv, set_dilation
+
+RATES_AT_16 = (6, 12, 18)
+
+
+class DeepLabV3Plus(nn.Module):
+    """ASPP and decoder; the first feature is the low level, the last the high level.
+
+    Shapes: features [(N, in_channels[0], h, w), …, (N, in_channels[-1], h', w')] -> logits (N, num_classes, h, w).
+
+    Args:
+        in_channels, in_strides: of the features, in their order; the model fills them from the backbone.
+        channels: of ASPP and decoder.
+        low_channels: to which the low level is projected.
+        rates: atrous rates of ASPP at output stride 16; they scale with 16 / stride.
+        separable: separable 3x3 convolutions, as released, or plain ones.
+        image_pooling: the global branch of ASPP.
+        align_corners: of every resizing, True as TensorFlow's.
+        bn_eps, bn_momentum: published 1e-5 and 3e-4.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        in_strides: Sequence[int],
+        channels: int = 256,
+        low_channels: int = 48,
+        rates: Sequence[int] = RATES_AT_16,
+        separable: bool = True,
+        image_pooling: bool = True,
+        align_corners: bool = True,
+        dropout: float = 0.1,
+        bn_eps: float = 1e-5,
+        bn_momentum: float = 0.1,
+    ):
+        super().__init__()
+        if len(in_channels) < 2:
+            raise ValueError(
+                f"DeepLabV3Plus needs a low and a high level, got {len(in_channels)}: "
+                "let the backbone return two, as out=('c2', 'c5')"
+            )
+        self.num_classes = num_classes
+        self.align_corners = align_corners
+        self.rates = tuple(rates)
+        bn = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
+        conv3x3 = SeparableConv if separable else PlainConv
+        low, high = in_channels[0], in_channels[-1]
+
+        self.image_pooling = ImagePooling(high, channels, **bn) if image_pooling else None
+        self.aspp = nn.ModuleList([ConvBN(high, channels, **bn)])
+        self.aspp.extend(conv3x3(high, channels, **bn) for _ in self.rates)
+        self.project = ConvBN((len(self.aspp) + image_pooling) * channels, channels, **bn)
+        self.dropout = nn.Dropout(dropout)
+
+        self.low_project = ConvBN(low, low_channels, **bn)
+        self.decoder = nn.Sequential(
+            conv3x3(channels + low_channels, channels, **bn), conv3x3(channels, channels, **bn)
+        )
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        self.set_strides(in_strides)
+        self._init_weights()
+
+    def set_strides(self, in_strides: Sequence[int]) -> None:
+        """Let the atrous rates follow the stride of the high level: 6, 12, 18 at 16 become 12, 24, 36 at 8."""
+        for conv, rate in zip(list(self.aspp)[1:], self.rates, strict=True):
+            set_dilation(conv.depthwise if isinstance(conv, SeparableConv) else conv.conv, rate * 16 // in_strides[-1])
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        low, high = features[0], features[-1]
+        branches = [branch(high) for branch in self.aspp]
+        if self.image_pooling is not None:
+            branches.insert(0, self.image_pooling(high))
+        context = self.dropout(self.project(torch.cat(branches, 1)))
+        low = self.low_project(low)
+        context = F.interpolate(context, low.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        return self.classifier(self.decoder(torch.cat((context, low), 1)))
+
+    def _init_weights(self) -> None:
+        """Standard deviations of the released training code."""
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                std = 0.33 if conv.groups > 1 else 0.01 if conv is self.classifier else 0.06
+                nn.init.trunc_normal_(conv.weight, std=std, a=-2 * std, b=2 * std)
+        nn.init.zeros_(self.classifier.bias)
+
+
+class PlainConv(ConvBN):
+    """3x3 convolution, BatchNorm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, **bn):
+        super().__init__(in_channels, out_channels, kernel_size=3, **bn)
+
+
+class ImagePooling(ConvBN):
+    """Global average, 1x1 convolution, BatchNorm, ReLU, spread over the map again.
+
+    One image in a batch gives BatchNorm one value per channel, of which there is no variance: then its running
+    statistics serve, also in training.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.conv(x.mean((2, 3), keepdim=True))
+        alone = self.training and pooled.shape[0] == 1 and not isinstance(self.bn, nn.SyncBatchNorm)
+        if alone:
+            bn = self.bn
+            pooled = F.batch_norm(pooled, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
+        else:
+            pooled = self.bn(pooled)
+        return F.relu(pooled).expand(-1, -1, *x.shape[-2:])

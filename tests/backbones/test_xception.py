@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from peers import from_timm_legacy, rename, shake, shared, tf_deeplab_weights
+
+from backbones import Xception
+
+LEVELS = ("c1", "c2", "c3", "c4", "c5")
+
+
+def test_same_features_as_timm():
+    ref = shake(timm.create_model("legacy_xception"))
+    pyramid = timm.create_model("legacy_xception", features_only=True).double().eval()
+    by_flat = {key.replace(".", "_"): value for key, value in ref.state_dict().items()}
+    pyramid.load_state_dict({key: by_flat[key.removeprefix("body.").replace(".", "_")] for key in pyramid.state_dict()})
+    ours = Xception(out=LEVELS, stem="valid", taps="after_relu", bn_eps=1e-5).double().eval()
+    ours.load_state_dict(from_timm_legacy(ref.state_dict()))
+    x = torch.rand(1, 3, 97, 128, dtype=torch.float64)
+    with torch.inference_mode():
+        mine = ours(x)
+        torch.testing.assert_close(mine[-1], ref.forward_features(x), rtol=1e-9, atol=1e-9)
+        for a, b in zip(mine, pyramid(x), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert tuple(m.shape[1] for m in mine) == ours.channels == (64, 128, 256, 728, 2048)
+
+
+def test_same_logits_as_keras():
+    """keras.applications.Xception at 299 x 299, where 147 -> 74 -> 37 tells TensorFlow's pooling from PyTorch's."""
+    reference = np.load(shared("reference", "keras_xception", "xception_299.npz"))
+    weights = tf_deeplab_weights(shared("reference", "keras_xception", "xception_variables.json"), fan_axes=-1)
+    classifier = {k: weights.pop(f"predictions/{k}") for k in ("kernel", "bias")}
+    ours = Xception(out=("c5",), stem="valid", pool_padding="tensorflow").double().eval()
+    state = {**ours.state_dict(), **{keras_key(name): weight.double() for name, weight in weights.items()}}
+    ours.load_state_dict(state)  # strict: a name of Keras that is none of ours fails here
+    assert len(weights) == sum("num_batches" not in key for key in ours.state_dict())
+    image = torch.from_numpy(reference["image"]).permute(0, 3, 1, 2).double() / 127.5 - 1
+    with torch.inference_mode():
+        logits = ours(image)[0].mean((2, 3)) @ classifier["kernel"].double().T + classifier["bias"].double()
+    np.testing.assert_allclose(logits.numpy(), reference["logits"], atol=1e-4)
+
+
+def keras_key(name: str) -> str:
+    shortcut = {"": 0, "_1": 1, "_2": 2, "_3": 11}  # conv2d, conv2d_1, … in the order of the strided blocks
+    layer, leaf = name.split("/")
+    leaf = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}.get(
+        leaf, leaf
+    )
+    for prefix, module in (("conv2d", "conv"), ("batch_normalization", "bn")):
+        if layer.startswith(prefix):
+            block = shortcut[layer.removeprefix(prefix)]
+            return f"blocks.{block}.shortcut.{module}.{'weight' if module == 'conv' else leaf}"
+    block, part = layer.split("_", 1)
+    number = int(block.removeprefix("block"))
+    if number == 1:
+        return f"stem.{int(part[4]) - 1}.{'bn' if part.endswith('bn') else 'conv'}.{leaf.replace('kernel', 'weight')}"
+    conv = f"blocks.{number - 2}.convs.{int(part[7]) - 1}"
+    return f"{conv}.bn.{leaf}" if part.endswith("bn") else f"{conv}.{leaf.replace('_kernel', '.weight')}"
+
+
+@pytest.mark.parametrize("stem", ["valid", "same"])
+@pytest.mark.parametrize("size_hw", [(65, 97), (96, 64)])
+def test_atrous_law(stem, size_hw):
+    x = torch.rand(1, 3, *size_hw, dtype=torch.float64)
+    net = shake(Xception(stem=stem, width=0.25, out=("c5",)))
+    outputs = {}
+    with torch.inference_mode():
+        for output_stride in (32, 16, 8):
+            net.set_output_stride(output_stride)
+            outputs[output_stride] = net(x)[0]
+    torch.testing.assert_close(outputs[16][..., ::2, ::2], outputs[32], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(outputs[8][..., ::4, ::4], outputs[32], rtol=1e-9, atol=1e-9)
+
+
+def test_parameters_and_multiply_adds(count_gmac):
+    net = Xception(out=("c5",), stem="valid")
+    assert sum(p.numel() for p in net.parameters()) + 2048 * 1000 + 1000 == 22_855_952
+    assert count_gmac(net, (1, 3, 299, 299)) + 2048 * 1000 / 1e9 == pytest.approx(8.36, abs=0.006)
+
+
+def test_36_convolution_layers_in_14_modules():
+    """Counted as the paper counts: a separable convolution is one layer, shortcuts are none."""
+    net = Xception()
+    assert len(net.stem) + sum(len(block.convs) for block in net.blocks) == 36
+    assert 1 + len(net.blocks) == 14
+
+
+def test_maps_of_the_valid_and_the_same_stem():
+    x = torch.rand(1, 3, 512, 512)
+    with torch.inference_mode():
+        sizes = [
+            [f.shape[-1] for f in Xception(width=0.125, out=LEVELS, stem=stem).eval()(x)] for stem in ("valid", "same")
+        ]
+    assert sizes == [[253, 127, 64, 32, 16], [256, 128, 64, 32, 16]]
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_strides_and_channels_tell_the_truth(output_stride):
+    net = Xception(output_stride, out=LEVELS, width=0.125).eval()
+    with torch.inference_mode():
+        features = net(torch.rand(1, 3, 128, 64))
+    assert [128 // f.shape[-2] for f in features] == [*net.strides]
+    assert [f.shape[1] for f in features] == [*net.channels]
+
+
+def test_frozen_stages_cover_the_stem_and_the_entry_flow():
+    net = Xception(width=0.125, frozen_stages=4).train()
+    assert not any(p.requires_grad for block in net.blocks[:11] for p in block.parameters())
+    assert all(p.requires_grad for block in net.blocks[11:] for p in block.parameters())
+
+
+def test_tensorflow_pooling_differs_at_even_sizes_only():
+    """The first map to be pooled is 64 pixels wide from 128 of input, and 65 from 129."""
+    nets = [shake(Xception(width=0.125, pool_padding=padding, out=("c2",))) for padding in ("symmetric", "tensorflow")]
+    nets[1].load_state_dict(nets[0].state_dict())
+    even, odd = torch.rand(1, 3, 128, 128, dtype=torch.float64), torch.rand(1, 3, 129, 129, dtype=torch.float64)
+    torch.testing.assert_close(nets[0](odd)[0], nets[1](odd)[0])
+    assert not torch.allclose(nets[0](even)[0], nets[1](even)[0])
+
+
+@pytest.mark.parametrize("options", [{"stem": "full"}, {"pool_padding": "same"}, {"taps": "relu"}])
+def test_wrong_arguments_are_named(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Xception(**options)
+
+
+def test_renaming_is_injective():
+    state = timm.create_model("legacy_xception").state_dict()
+    assert len(from_timm_legacy(state)) == len(state) - 2  # less the classifier
+    assert rename({"a.b": torch.zeros(1)}, (".b", ".c")).keys() == {"a.c"}

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+from peers import shake, shared, tf_deeplab_key, tf_deeplab_weights
+from torch import nn
+
+from backbones import AlignedXception
+from heads import DeepLabV3Plus, FCNHead
+
+
+def network(**options) -> nn.ModuleDict:
+    backbone = AlignedXception(65, output_stride=16, **options)
+    head = DeepLabV3Plus(21, backbone.channels, backbone.strides)
+    return nn.ModuleDict({"backbone": backbone, "head": head})
+
+
+def test_same_logits_as_tensorflow_deeplab():
+    """The whole DeepLabv3+ X-65 at 129 x 129 against `research/deeplab`, in float64."""
+    reference = np.load(shared("reference", "tf_deeplab", "xception_65_os16_129.npz"))
+    weights = tf_deeplab_weights(shared("reference", "tf_deeplab", "xception_65_variables.json"))
+    net = network().double().eval()
+    flows = {"entry_flow": 0, "middle_flow": 3, "exit_flow": 19}
+    renamed = {tf_deeplab_key(name, flows): weight.double() for name, weight in weights.items()}
+    expected = {key for key in net.state_dict() if "num_batches" not in key}
+    assert renamed.keys() == expected
+    net.load_state_dict(renamed, strict=False)  # TensorFlow does not count batches; the keys are compared above
+    image = torch.from_numpy(reference["image"]).permute(0, 3, 1, 2).double() * 2 / 255 - 1
+    with torch.inference_mode():
+        logits = net["head"](net["backbone"](image))
+    np.testing.assert_allclose(logits.permute(0, 2, 3, 1).numpy(), reference["logits"], atol=1e-5)
+
+
+@pytest.mark.parametrize(("output_stride", "backbone_gmac"), [(16, 48.57), (8, 163.61)])
+def test_multiply_adds_of_the_whole_network(output_stride, backbone_gmac, count_gmac):
+    """The backbone's published figure plus the head's convolutions, counted on paper for 513 x 513."""
+    net = network()
+    net["backbone"].set_output_stride(output_stride)
+    net["head"].set_strides(net["backbone"].strides)
+    high, low = (513 // output_stride + 1) ** 2, 129**2  # pixels of C5 and of C2
+    aspp = 2048 * 256 + 3 * (9 * 2048 + 2048 * 256) + 5 * 256 * 256
+    decoder = 256 * 48 + (9 * 304 + 304 * 256) + (9 * 256 + 256 * 256) + 256 * 21
+    head_gmac = (high * aspp + 2048 * 256 + low * decoder) / 1e9
+    whole = nn.Sequential(net["backbone"], net["head"])
+    assert count_gmac(whole, (1, 3, 513, 513)) == pytest.approx(backbone_gmac + head_gmac, abs=0.006)
+
+
+@pytest.mark.parametrize(("stride", "rates"), [(8, [12, 24, 36]), (16, [6, 12, 18]), (32, [3, 6, 9])])
+@pytest.mark.parametrize("separable", [True, False])
+def test_rates_follow_the_stride(stride, rates, separable):
+    head = DeepLabV3Plus(3, (8, 16), (4, stride), channels=8, separable=separable)
+    convs = [branch.depthwise if separable else branch.conv for branch in list(head.aspp)[1:]]
+    assert [conv.dilation[0] for conv in convs] == [conv.padding[0] for conv in convs] == rates
+
+
+@pytest.mark.parametrize("separable", [True, False])
+@pytest.mark.parametrize("image_pooling", [True, False])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_trains_at_any_batch_size(separable, image_pooling, batch):
+    head = DeepLabV3Plus(3, (8, 16), (4, 16), channels=8, separable=separable, image_pooling=image_pooling).train()
+    logits = head([torch.rand(batch, 8, 33, 17), torch.rand(batch, 16, 9, 5)])
+    assert logits.shape == (batch, 3, 33, 17)
+    logits.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_one_image_in_training_leaves_the_pooled_statistics_alone():
+    head = DeepLabV3Plus(3, (8, 16), (4, 16), channels=8).train()
+    before = head.image_pooling.bn.running_mean.clone()
+    head([torch.rand(1, 8, 8, 8), torch.rand(1, 16, 2, 2)])
+    assert torch.equal(before, head.image_pooling.bn.running_mean)
+    head([torch.rand(2, 8, 8, 8), torch.rand(2, 16, 2, 2)])
+    assert not torch.equal(before, head.image_pooling.bn.running_mean)
+
+
+def test_image_pooling_is_the_spatial_mean():
+    """With the other branches cut off, shuffling the pixels of the high level changes nothing."""
+    head = shake(DeepLabV3Plus(3, (8, 16), (4, 16), channels=8))
+    with torch.no_grad():
+        head.project.conv.weight[:, 8:] = 0  # the concatenation starts with image pooling
+    low, high = torch.rand(1, 8, 9, 9, dtype=torch.float64), torch.rand(1, 16, 3, 3, dtype=torch.float64)
+    torch.testing.assert_close(head([low, high]), head([low, high.flip(2, 3)]))
+
+
+def test_one_level_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"out=\('c2', 'c5'\)"):
+        DeepLabV3Plus(3, (8,), (16,))
+
+
+@pytest.mark.parametrize("num_convs", [0, 1, 2])
+def test_fcn_head_reads_its_level(num_convs):
+    head = FCNHead(5, (8, 16, 32), (4, 16, 16), level=-2, num_convs=num_convs).eval()
+    features = [torch.rand(2, c, 6, 6) for c in (8, 16, 32)]
+    logits = head(features)
+    assert logits.shape == (2, 5, 6, 6)
+    features[0].zero_(), features[2].zero_()
+    assert torch.equal(logits, head(features))
+
+
+def test_fcn_head_level_out_of_range():
+    with pytest.raises(ValueError, match="level must index the backbone's 2 levels, got 2"):
+        FCNHead(5, (8, 16), (4, 16), level=2)
