@@ -1,0 +1,55 @@
+"""What every training runs with; all of it stands here, nothing is added behind it."""
+
+from mmengine.hooks import (
+    CheckpointHook,
+    DistSamplerSeedHook,
+    IterTimerHook,
+    LoggerHook,
+    ParamSchedulerHook,
+    RuntimeInfoHook,
+)
+from mmengine.runner import LogProcessor
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+
+from xseg.engine import (
+    BroadcastBuffersHook,
+    PlainCheckpointHook,
+    StepSeedHook,
+    StopOnNanHook,
+    StopOnSignalHook,
+    ThroughputHook,
+)
+
+default_hooks = dict(
+    runtime_info=dict(type=RuntimeInfoHook),
+    timer=dict(type=IterTimerHook),
+    sampler_seed=dict(type=DistSamplerSeedHook),
+    logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type=ParamSchedulerHook),
+    checkpoint=dict(
+        type=CheckpointHook,
+        by_epoch=False,
+        interval=1000,
+        max_keep_ckpts=2,
+        save_best="mIoU",
+        backend_args=dict(backend="atomic"),
+    ),
+)
+custom_hooks = [
+    dict(type=StepSeedHook),
+    dict(type=StopOnNanHook),
+    dict(type=BroadcastBuffersHook),
+    dict(type=ThroughputHook),
+    dict(type=PlainCheckpointHook),
+    dict(type=StopOnSignalHook),
+]
+log_processor = dict(type=LogProcessor, by_epoch=False, window_size=50)
+log_level = "INFO"
+visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),  # workers are the parallelism, not opencv's threads
+    dist_cfg=dict(backend="nccl"),  # gloo where there is no CUDA
+)
+randomness = dict(seed=0)
+default_scope = "mmengine"

@@ -1,0 +1,18 @@
+"""Training from scratch on a few hundred images: AdamW with warm-up and poly 0.9 and gradient clipping."""
+
+from mmengine.optim import LinearLR, OptimWrapper, PolyLR
+from torch.optim import AdamW
+
+from xseg.engine import TrainLoop
+
+optim_wrapper = dict(
+    type=OptimWrapper,
+    optimizer=dict(type=AdamW, lr=2e-3, weight_decay=0.01),
+    constructor="ParamGroups",
+    clip_grad=dict(max_norm=5.0),
+)
+train_cfg = dict(type=TrainLoop, max_iters=2600, val_interval=650)
+param_scheduler = [
+    dict(type=LinearLR, by_epoch=False, start_factor=0.05, begin=0, end=100),
+    dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0, begin=0, end=2601),
+]

@@ -1,0 +1,35 @@
+"""Shapes: 400 + 100 drawn scenes of 128 x 128 pixels, written to data/shapes at first use."""
+
+from mmengine.runner import ValLoop
+
+from xseg.data import PhotometricDistortion, RandomFlip, RandomScaleCrop, Shapes, collate
+from xseg.engine import EvalSampler, TrainSampler
+from xseg.evaluation import SegmentationMetric
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type=TrainSampler),
+    collate_fn=dict(type=collate),
+    dataset=dict(
+        type=Shapes,
+        root="data/shapes",
+        split="train",
+        transforms=[
+            dict(type=RandomScaleCrop, size_hw=(129, 129), scale=(0.75, 1.5)),
+            dict(type=RandomFlip),
+            dict(type=PhotometricDistortion),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=10,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type=EvalSampler),
+    collate_fn=dict(type=collate),
+    dataset=dict(type=Shapes, root="data/shapes", split="val"),
+)
+val_cfg = dict(type=ValLoop)
+val_evaluator = dict(type=SegmentationMetric)

@@ -1,0 +1,23 @@
+"""DeepLabv3+ on a quarter-width Xception-41, drawn shapes of 128 x 128.   xseg train quickstart
+Result: see the README."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.runtime import *
+    from ._base_.schedule_adamw import *
+    from ._base_.shapes import *
+
+from backbones import AlignedXception
+from heads import DeepLabV3Plus
+from xseg.models import Segmentor
+
+model = dict(
+    type=Segmentor,
+    backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.25),
+    head=dict(type=DeepLabV3Plus, channels=64, low_channels=16),
+)
+default_hooks.checkpoint.interval = 200
+train_cfg.max_iters = 400
+train_cfg.val_interval = 200
+param_scheduler[1].end = 401

@@ -1,0 +1,147 @@
+"""Reading and writing files: whole or an error that names the file."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from xseg.data import MaskModeError, read_image, read_mask, voc_palette, write_mask
+
+RAMP = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3).astype(np.uint8)
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_png_comes_back_in_rgb(tmp_path):
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png")
+    assert image.dtype == torch.uint8 and image.shape == (3, 40, 60)
+    assert torch.equal(image.permute(1, 2, 0), torch.from_numpy(RAMP))
+
+
+def test_grey_and_16_bit_images_have_three_channels(tmp_path):
+    Image.fromarray(RAMP[..., 0]).save(tmp_path / "grey.png")
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((4, 5), 128 * 257, np.uint16))
+    assert read_image(tmp_path / "grey.png").shape == (3, 40, 60)
+    assert read_image(tmp_path / "deep.png").unique().tolist() == [128]
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    """Orientation 6: the camera was turned, and the viewer turns the pixels 90 degrees clockwise."""
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 255  # left half white: the top half after turning
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image = read_image(tmp_path / "a.jpg")
+    assert image.shape == (3, 32, 16)
+    assert image[:, :14].min() > 240 and image[:, 18:].max() < 15
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_truncated_file_is_refused(tmp_path, name, share):
+    path = tmp_path / name
+    Image.fromarray(noise(200, 200)).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is truncated.*copy it again"):
+        read_image(path)
+
+
+def test_whole_jpeg_with_a_long_appendix_is_read(tmp_path):
+    path = tmp_path / "phone.jpg"
+    Image.fromarray(noise(50, 50)).save(path)
+    path.write_bytes(path.read_bytes() + bytes(10_000))
+    assert read_image(path).shape == (3, 50, 50)
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask])
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff\xd9"])
+def test_what_is_no_image_is_refused(tmp_path, read, content):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask])
+def test_missing_file_is_named(tmp_path, read):
+    with pytest.raises(FileNotFoundError, match=r"gone\.png: no such"):
+        read(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("palette", [None, voc_palette(21)])
+def test_palette_ids_survive(tmp_path, palette):
+    """opencv would give colours, and torchvision other ids, for 0, 15 and 255."""
+    mask = np.zeros((5, 7), np.uint8)
+    mask[1, 2], mask[3, 4] = 15, 255
+    write_mask(tmp_path / "a.png", torch.from_numpy(mask), palette)
+    assert torch.equal(read_mask(tmp_path / "a.png"), torch.from_numpy(mask))
+    with Image.open(tmp_path / "a.png") as file:
+        assert file.mode == "P" and file.convert("RGB").getpixel((2, 1)) == (192, 128, 128)
+
+
+def test_grey_masks_are_read_as_they_are(tmp_path):
+    mask = RAMP[..., 1]
+    Image.fromarray(mask).save(tmp_path / "grey.png")
+    Image.fromarray(mask.astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(mask > 99).save(tmp_path / "bits.png")
+    assert torch.equal(read_mask(tmp_path / "grey.png"), torch.from_numpy(mask))
+    assert torch.equal(read_mask(tmp_path / "deep.png"), torch.from_numpy(mask))
+    assert torch.equal(read_mask(tmp_path / "bits.png"), torch.from_numpy((mask > 99).astype(np.uint8)))
+
+
+def test_four_bit_grey_is_not_stretched(tmp_path):
+    """Pillow reads index 3 of a 4-bit grey PNG as 51."""
+    path = tmp_path / "four.png"
+    path.write_bytes(four_bit_png([[0, 3], [9, 15]]))
+    assert read_mask(path).tolist() == [[0, 3], [9, 15]]
+
+
+@pytest.mark.parametrize("mode, kind", [("RGB", "RGB"), ("RGBA", "RGB"), ("LA", "mode-LA")])
+def test_colour_mask_is_refused_with_remedy(tmp_path, mode, kind):
+    path = tmp_path / "a.png"
+    Image.new(mode, (4, 4)).save(path)
+    with pytest.raises(MaskModeError, match=rf"a\.png is an {kind} image, not class indices; save masks as palette"):
+        read_mask(path)
+
+
+def test_mask_values_above_255_and_jpeg_masks_are_refused(tmp_path):
+    Image.fromarray(np.full((3, 3), 256, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("L", (3, 3)).save(tmp_path / "a.jpg")
+    with pytest.raises(MaskModeError, match="values 256 to 256"):
+        read_mask(tmp_path / "deep.png")
+    with pytest.raises(MaskModeError, match="JPEG"):
+        read_mask(tmp_path / "a.jpg")
+
+
+def test_truncated_mask_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    write_mask(path, noise(100, 100)[..., 0])
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(ValueError, match=r"a\.png is truncated"):
+        read_mask(path)
+
+
+def test_write_mask_refuses_other_shapes(tmp_path):
+    with pytest.raises(ValueError, match=r"\(H, W\), got \(1, 2, 2\)"):
+        write_mask(tmp_path / "a.png", torch.zeros(1, 2, 2, dtype=torch.uint8))
+
+
+def four_bit_png(rows):
+    """A grey PNG of bit depth 4, which neither Pillow nor opencv writes."""
+    import struct
+    import zlib
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    packed = b"".join(b"\0" + bytes(a << 4 | b for a, b in zip(row[::2], row[1::2], strict=True)) for row in rows)
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 4, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(packed)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -1,0 +1,18 @@
+"""xseg: dense prediction with aligned Xception backbones.
+
+`model = xseg.load(config_or_checkpoint)`, `model.predict(path).save("out.png")`, `xseg.train(config)`,
+`xseg.evaluate(config, weights)`. These import torch and mmengine when they are first used.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+__all__ = ["evaluate", "load", "train"]
+
+_HOMES = {"evaluate": "xseg.evaluating", "load": "xseg.loading", "train": "xseg.training"}
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'xseg' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m xseg`, for torchrun."""
+
+from xseg.cli import main
+
+raise SystemExit(main())

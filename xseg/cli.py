@@ -1,0 +1,243 @@
+"""The command `xseg`. argparse alone is imported here; each command imports what it needs when it runs.
+
+Exit codes: 0 well, 1 failed, 2 wrong usage, 3 a data check found faults, 143 stopped by SIGTERM with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from xseg import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.traceback:
+        return arguments.run(arguments)
+    try:
+        return arguments.run(arguments)
+    except (ValueError, KeyError, FileNotFoundError, ModuleNotFoundError) as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"xseg: error: {message}", file=sys.stderr)
+        print("xseg: --traceback before the command shows where", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `xseg … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xseg", description="Dense prediction with aligned Xception backbones.")
+    parser.add_argument("--version", action="version", version=f"xseg {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show the whole traceback of an error")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_train(commands)
+    add_eval(commands)
+    add_predict(commands)
+    add_data(commands)
+    add_config(commands)
+    return parser
+
+
+def add_train(commands) -> None:
+    command = commands.add_parser("train", help="train a model from a config")
+    add_config_arguments(command)
+    command.add_argument("--work-dir", metavar="D", help="for checkpoints and logs (default: work_dirs/<config>)")
+    command.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="CKPT",
+        help="go on from a checkpoint; without a name from the newest whole one of the work dir",
+    )
+    command.add_argument("--load-from", metavar="W", help="weights to start from: a whole model or a backbone")
+    command.add_argument("--new", nargs="+", metavar="MODULE", default=[], help="modules that --load-from leaves new")
+    command.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
+    command.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
+    command.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun")
+    command.add_argument("--dry-run", action="store_true", help="two steps, one validation batch, one checkpoint, no trace")
+    command.set_defaults(run=run_train)
+
+
+def add_eval(commands) -> None:
+    command = commands.add_parser("eval", help="evaluate weights on a config's validation data")
+    add_config_arguments(command)
+    command.add_argument("weights", metavar="WEIGHTS", help="a checkpoint, or a work dir, of which the best is taken")
+    command.add_argument("--out", metavar="DIR", help="for numbers and pictures (default: eval/ beside the weights)")
+    command.add_argument("--worst", type=int, default=8, metavar="N", help="draw the N worst images (default: 8)")
+    command.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun")
+    command.set_defaults(run=run_eval)
+
+
+def add_predict(commands) -> None:
+    command = commands.add_parser("predict", help="segment images, folders or glob patterns")
+    command.add_argument("weights", metavar="WEIGHTS", help="a checkpoint of ours, or a work dir, of which the best is taken")
+    command.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, patterns such as 'in/*.jpg'")
+    command.add_argument("--out", default="predictions", metavar="DIR", help="default: predictions")
+    command.add_argument("--config", metavar="CONFIG", help="for weights that do not say which model they are")
+    command.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
+    command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="other than in training")
+    command.add_argument("--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window over large images")
+    command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
+    command.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    command.set_defaults(run=run_predict)
+
+
+def add_data(commands) -> None:
+    group = commands.add_parser("data", help="check and convert data sets").add_subparsers(required=True, metavar="WHAT")
+    check = group.add_parser("check", help="audit a config's data before training; exits with 3 on faults")
+    add_config_arguments(check)
+    check.set_defaults(run=run_data_check)
+    convert = group.add_parser("convert", help="bring a data set into a layout that configs read")
+    formats = convert.add_subparsers(required=True, metavar="FORMAT")
+    sbd = formats.add_parser("sbd", help="SBD's .mat files: VOC's augmented training set of 10,582 images")
+    sbd.add_argument("sbd_root", metavar="SBD", help="folder that holds cls/, train.txt and val.txt, or dataset/ with them")
+    sbd.add_argument("voc_root", metavar="VOC2012", help="folder that holds JPEGImages/ and SegmentationClass/")
+    sbd.set_defaults(run=run_convert_sbd)
+
+
+def add_config(commands) -> None:
+    group = commands.add_parser("config", help="shipped configs").add_subparsers(required=True, metavar="WHAT")
+    names = group.add_parser("list", help="names and titles of the shipped configs")
+    names.set_defaults(run=run_config_list)
+    info = group.add_parser("info", help="a config as it is after inheritance and overrides, ready to be saved as one")
+    add_config_arguments(info)
+    info.set_defaults(run=run_config_info)
+
+
+def add_config_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("config", metavar="CONFIG", help="path, or name of a shipped config (`xseg config list`)")
+    command.add_argument("--data-root", metavar="DIR", help="where the data set lies, instead of the config's root")
+    command.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=Overrides,
+        default={},
+        metavar="K=V",
+        help="override config values: train_dataloader.batch_size=4 'model.inference={\"flip\": True}'",
+    )
+
+
+class Overrides(argparse.Action):
+    """`a.b=1 c=text` -> {"a.b": 1, "c": "text"}: a Python literal if it is one, else the string as typed."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        options = dict(getattr(namespace, self.dest))
+        for item in values:
+            key, equals, text = item.partition("=")
+            if not (key and equals):
+                parser.error(f"{option_string} takes KEY=VALUE, got {item!r}")
+            options[key] = literal(text)
+        setattr(namespace, self.dest, options)
+
+
+def literal(text: str) -> object:
+    try:
+        return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def run_train(arguments) -> int:
+    from xseg.training import train
+
+    load_from = arguments.load_from
+    if arguments.new:
+        if load_from is None:
+            raise ValueError("--new names modules that --load-from leaves as initialised: give --load-from too")
+        load_from = {"path": load_from, "new": arguments.new}
+    train(
+        read_config(arguments),
+        work_dir=arguments.work_dir,
+        resume=arguments.resume,
+        load_from=load_from,
+        amp=arguments.amp,
+        seed=arguments.seed,
+        launcher=arguments.launcher,
+        dry_run=arguments.dry_run,
+    )
+    return 0
+
+
+def run_eval(arguments) -> int:
+    from mmengine.dist import is_main_process
+
+    from xseg.evaluating import evaluate, print_report
+    from xseg.loading import resolve_weights
+
+    out = Path(arguments.out or resolve_weights(arguments.weights).parent / "eval")
+    report = evaluate(
+        read_config(arguments), arguments.weights, out=out, num_worst=arguments.worst, launcher=arguments.launcher
+    )
+    if is_main_process():
+        print_report(report, out)
+    return 0
+
+
+def run_predict(arguments) -> int:
+    from xseg.loading import load
+    from xseg.models import Inference
+    from xseg.predicting import find_images, predict
+
+    find_images(arguments.inputs)  # wrong paths are told before the model is loaded
+    if arguments.config:
+        model = load(arguments.config, arguments.weights, arguments.device)
+    else:
+        model = load(arguments.weights, device=arguments.device)
+    if arguments.output_stride:
+        model.set_output_stride(arguments.output_stride)
+    if arguments.window or arguments.scales or arguments.flip:
+        model.inference = Inference(arguments.window, scales=arguments.scales or (1.0,), flip=arguments.flip)
+    for line in predict(model, arguments.inputs, arguments.out):
+        print(line, flush=True)
+    print(f"{arguments.out}/mask, colour, overlay")
+    return 0
+
+
+def run_data_check(arguments) -> int:
+    from mmengine.registry import DATASETS
+
+    from xseg.data.check import check
+
+    cfg = read_config(arguments)
+    loaders = {key.removesuffix("_dataloader"): cfg[key] for key in cfg if key.endswith("_dataloader") and cfg[key]}
+    report = check({name: DATASETS.build(dict(loader.dataset)) for name, loader in loaders.items()})
+    report.print()
+    return 0 if report.ok else 3
+
+
+def run_convert_sbd(arguments) -> int:
+    from xseg.data.sbd import convert_sbd
+
+    counts = convert_sbd(arguments.sbd_root, arguments.voc_root)
+    print(", ".join(f"{name}: {count}" for name, count in counts.items()))
+    return 0
+
+
+def run_config_list(arguments) -> int:
+    from xseg.config import shipped_configs
+
+    configs = shipped_configs()
+    width = max(map(len, configs))
+    for name, path in configs.items():
+        title = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
+        print(f"{name:{width}}  {title}")
+    return 0
+
+
+def run_config_info(arguments) -> int:
+    print(read_config(arguments).pretty_text)
+    return 0
+
+
+def read_config(arguments):
+    from xseg.config import load_config
+
+    return load_config(arguments.config, arguments.cfg_options, arguments.data_root)

@@ -1,0 +1,206 @@
+"""Configs: found by path or by the name of a shipped one, overridden from the command line, and checked key by key."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+_HERE = Path(__file__).resolve().parent
+CONFIG_ROOTS = (_HERE / "configs", _HERE.parent / "configs")  # in the wheel, in a checkout
+
+# Keys that mmengine's builders take out of a dict before its `type` is called.
+BUILDER_KEYS = {
+    "type",
+    "_scope_",
+    "priority",  # of a hook
+    "convert_to_iter_based",  # of a scheduler
+    "optimizer",  # of an optimizer wrapper, as the next two
+    "paramwise_cfg",
+    "constructor",
+    "init_cfg",
+}
+RUNNER_KEYS = {"sync_bn", "compile", "find_unused_parameters", "work_dir"}  # read by the Runner, not its arguments
+LOADER_KEYS = {"worker_init_fn", "num_batch_per_epoch", "sampler", "batch_sampler", "dataset", "collate_fn"}
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name -> file of every config that comes with xseg."""
+    root = next((root for root in CONFIG_ROOTS if (root / "_base_").is_dir()), None)
+    if root is None:
+        raise FileNotFoundError(f"no configs beside {_HERE}: install xseg again")
+    return {path.stem: path for path in sorted(root.glob("*.py"))}
+
+
+def find_config(name: str | os.PathLike) -> Path:
+    """The file of a config given by path or by the name of a shipped one."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        raise ValueError(f"{path}: YAML configs can run code while they are read; write it as .py or .json")
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    if path.stem in shipped and path.parent == Path("."):
+        return shipped[path.stem]
+    raise FileNotFoundError(f"no config {str(name)!r}{suggest(path.stem, shipped)}; `xseg config list` names them all")
+
+
+def load_config(
+    name: str | os.PathLike, overrides: dict | None = None, data_root: str | os.PathLike | None = None
+) -> Config:
+    """Read, override and check a config.
+
+    Args:
+        name: path, or name of a shipped config.
+        overrides: {"train_dataloader.batch_size": 4, …}; a key the config cannot have is refused.
+        data_root: where the data set lies, instead of the config's `root` of every data set.
+    """
+    path = find_config(name)
+    try:
+        cfg = Config.fromfile(path)
+    except SyntaxError as error:
+        raise ValueError(f"{path}: line {error.lineno}: {error.msg}") from error
+    if data_root is not None:
+        for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+            if cfg.get(loader):
+                cfg[loader].dataset.root = str(data_root)
+    for key, value in (overrides or {}).items():
+        check_override(cfg, key)
+        cfg.merge_from_dict({key: value})
+    check_config(cfg, path)
+    return cfg
+
+
+def fill_num_classes(cfg: Config) -> tuple[str, ...]:
+    """Give heads without `num_classes` the number of classes of the data; refuse another number. Returns the names."""
+    from mmengine.registry import DATASETS
+
+    if not isinstance(cfg.model.get("head"), dict):
+        return ()
+    loader = next(cfg[key] for key in ("train_dataloader", "val_dataloader", "test_dataloader") if cfg.get(key))
+    classes = DATASETS.build(dict(loader.dataset)).metainfo["classes"]
+    for key in ("head", "aux_head"):
+        head = cfg.model.get(key)
+        if not isinstance(head, dict):
+            continue
+        if head.setdefault("num_classes", len(classes)) != len(classes):
+            raise ValueError(
+                f"model.{key}.num_classes is {head.num_classes}, but the data set has {len(classes)} classes: "
+                f"{', '.join(classes)}. Leave num_classes out to take the data set's"
+            )
+    return classes
+
+
+def check_config(cfg: Config, source: str | os.PathLike = "config") -> None:
+    """Refuse a key that nothing reads, with what was probably meant."""
+    from mmengine.runner import Runner
+
+    known = set(inspect.signature(Runner.__init__).parameters) | RUNNER_KEYS
+    for key, value in cfg.items():
+        if key not in known and isinstance(value, (dict, list)) and (close := suggest(key, known, cutoff=0.85)):
+            raise KeyError(f"{source}: unknown key {key!r}{close}")
+    for place, node in _dicts(cfg._cfg_dict):
+        allowed = allowed_keys(place, node)
+        for key in node:
+            if allowed is not None and key not in allowed:
+                owner = getattr(node.get("type"), "__name__", node.get("type", "a data loader"))
+                raise KeyError(f"{source}: unknown key {place}.{key}{suggest(key, allowed)}; {owner} has no such argument")
+
+
+def check_override(cfg: Config, dotted: str) -> None:
+    """Refuse `--cfg-options` that name a key which is neither in the config nor an argument of its type."""
+    node, *rest = cfg._cfg_dict, *dotted.split(".")
+    for depth, key in enumerate(rest):
+        place = ".".join(rest[:depth])
+        if isinstance(node, (list, tuple)):
+            if not key.isdigit() or int(key) >= len(node):
+                raise KeyError(f"{place} is a list of {len(node)}: {key!r} must be an index below that")
+            node = node[int(key)]
+            continue
+        if not isinstance(node, dict):
+            raise KeyError(f"{place} is {node!r} and has no keys; {dotted} cannot be set")
+        choices = (allowed_keys(place, node) or set()) | {k for k, v in node.items() if not _is_import(v)}
+        if key not in choices:
+            raise KeyError(f"unknown key {dotted}{suggest(key, choices, prefix=place)}")
+        if key not in node and depth < len(rest) - 1:
+            return  # a new dict; check_config looks into it
+        node = node.get(key)
+
+
+def allowed_keys(place: str, node: dict) -> set[str] | None:
+    """Keys a dict of a config may have: the arguments of its type and of its builder; None if there is no telling."""
+    if place.endswith("_dataloader"):
+        from torch.utils.data import DataLoader
+
+        return arguments(DataLoader) | LOADER_KEYS
+    if place == "":
+        from mmengine.runner import Runner
+
+        return set(inspect.signature(Runner.__init__).parameters) - {"self"} | RUNNER_KEYS
+    cls = resolve(node.get("type"))
+    found = arguments(cls) if inspect.isclass(cls) or inspect.isfunction(cls) else None
+    return None if found is None else found | BUILDER_KEYS
+
+
+def arguments(target: type) -> set[str] | None:
+    """Names a call accepts; `**kwargs` is followed to the base classes. None if anything goes."""
+    chain = target.__mro__ if inspect.isclass(target) else (target,)
+    names: set[str] = set()
+    for link in chain:
+        call = link.__dict__.get("__init__") if inspect.isclass(link) else link
+        if call is None:
+            continue
+        try:
+            parameters = inspect.signature(call).parameters.values()
+        except ValueError:  # written in C
+            return None
+        names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names - {"self"}
+    return None
+
+
+def resolve(type_: object) -> object:
+    """The class behind a config's `type`: itself, a registered name or a dotted path."""
+    if not isinstance(type_, str):
+        return type_
+    import mmengine.registry as registries
+
+    for registry in vars(registries).values():
+        if isinstance(registry, Registry) and type_ in registry.module_dict:
+            return registry.module_dict[type_]
+    module, _, name = type_.rpartition(".")
+    if module:
+        import importlib
+
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
+            return None
+    return None
+
+
+def suggest(word: str, choices: Iterable[str], cutoff: float = 0.6, prefix: str = "") -> str:
+    """`; did you mean …?` or nothing."""
+    close = difflib.get_close_matches(word, sorted(map(str, choices)), n=1, cutoff=cutoff)
+    return f"; did you mean {'.'.join(filter(None, (prefix, close[0])))!r}?" if close else ""
+
+
+def _dicts(node: object, place: str = "") -> Iterator[tuple[str, dict]]:
+    """Every dict inside, with its dotted place; the outermost left out."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, value in items:
+        inner = f"{place}.{key}" if place else str(key)
+        if isinstance(value, dict):
+            yield inner, value
+        yield from _dicts(value, inner)
+
+
+def _is_import(value: object) -> bool:
+    """Classes that a config imports stand in it beside its keys."""
+    return inspect.isclass(value) or inspect.isroutine(value)

@@ -1,0 +1,107 @@
+"""Class names, palettes and label tables of the data sets we know by name."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+IGNORE = 255  # the label of pixels that count neither in the loss nor in a metric
+
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+SHAPES_CLASSES = ("background", "circle", "square", "triangle", "ring")
+
+
+class CityscapesLabel(NamedTuple):
+    """One row of the official table; `train_id` 255 is ignored (the table says -1 for the licence plate)."""
+
+    name: str
+    id: int
+    train_id: int
+    colour: tuple[int, int, int]
+
+
+# Source: cityscapesscripts/helpers/labels.py
+CITYSCAPES = tuple(
+    CityscapesLabel(*row)
+    for row in (
+        ("license plate", -1, 255, (0, 0, 142)),
+        ("unlabeled", 0, 255, (0, 0, 0)),
+        ("ego vehicle", 1, 255, (0, 0, 0)),
+        ("rectification border", 2, 255, (0, 0, 0)),
+        ("out of roi", 3, 255, (0, 0, 0)),
+        ("static", 4, 255, (0, 0, 0)),
+        ("dynamic", 5, 255, (111, 74, 0)),
+        ("ground", 6, 255, (81, 0, 81)),
+        ("road", 7, 0, (128, 64, 128)),
+        ("sidewalk", 8, 1, (244, 35, 232)),
+        ("parking", 9, 255, (250, 170, 160)),
+        ("rail track", 10, 255, (230, 150, 140)),
+        ("building", 11, 2, (70, 70, 70)),
+        ("wall", 12, 3, (102, 102, 156)),
+        ("fence", 13, 4, (190, 153, 153)),
+        ("guard rail", 14, 255, (180, 165, 180)),
+        ("bridge", 15, 255, (150, 100, 100)),
+        ("tunnel", 16, 255, (150, 120, 90)),
+        ("pole", 17, 5, (153, 153, 153)),
+        ("polegroup", 18, 255, (153, 153, 153)),
+        ("traffic light", 19, 6, (250, 170, 30)),
+        ("traffic sign", 20, 7, (220, 220, 0)),
+        ("vegetation", 21, 8, (107, 142, 35)),
+        ("terrain", 22, 9, (152, 251, 152)),
+        ("sky", 23, 10, (70, 130, 180)),
+        ("person", 24, 11, (220, 20, 60)),
+        ("rider", 25, 12, (255, 0, 0)),
+        ("car", 26, 13, (0, 0, 142)),
+        ("truck", 27, 14, (0, 0, 70)),
+        ("bus", 28, 15, (0, 60, 100)),
+        ("caravan", 29, 255, (0, 0, 90)),
+        ("trailer", 30, 255, (0, 0, 110)),
+        ("train", 31, 16, (0, 80, 100)),
+        ("motorcycle", 32, 17, (0, 0, 230)),
+        ("bicycle", 33, 18, (119, 11, 32)),
+    )
+)
+_TRAINED = sorted((label for label in CITYSCAPES if label.train_id != IGNORE), key=lambda label: label.train_id)
+CITYSCAPES_CLASSES = tuple(label.name for label in _TRAINED)  # 19
+CITYSCAPES_PALETTE = tuple(label.colour for label in _TRAINED)
+
+
+def cityscapes_label_map() -> list[int]:
+    """256 entries, label id -> train id; -1 where the table has no such id (the licence plate's -1 is 255 as uint8)."""
+    table = [-1] * 256
+    for label in CITYSCAPES:
+        table[label.id % 256] = label.train_id
+    return table
+
+
+def voc_palette(num_classes: int) -> list[tuple[int, int, int]]:
+    """VOC's colours: bits 0, 1, 2 of the index are the highest bits of red, green, blue; bits 3, 4, 5 the next; …"""
+    return [
+        tuple(sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3))
+        for index in range(num_classes)
+    ]
+
+
+def read_classes(path: str | os.PathLike) -> tuple[str, ...]:
+    """Class names from a text file, one a line in the order of their ids; blank lines and # comments are left out."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file; write one class name per line, in the order of ids") from error
+    names = [name for line in lines if (name := line.split("#")[0].strip())]
+    if not names:
+        raise ValueError(f"{path} names no class; write one class name per line, in the order of ids")
+    return check_classes(names, path)
+
+
+def check_classes(names: Sequence[str], place: object) -> tuple[str, ...]:
+    """The names as a tuple, when none stands twice and all ids fit below 255."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{place}: class names must differ, {', '.join(twice)} stands more than once")
+    if len(names) > IGNORE:
+        raise ValueError(f"{place}: at most 255 classes fit into 8-bit masks (255 is ignore), got {len(names)}")
+    return tuple(names)

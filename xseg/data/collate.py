@@ -1,0 +1,15 @@
+"""From samples to a batch; nothing is stacked here."""
+
+from mmengine.registry import FUNCTIONS
+
+
+@FUNCTIONS.register_module()
+def collate(samples: list[dict]) -> dict:
+    """dict(images=[(3, H, W) uint8, …], samples=[dict(mask, meta, …), …]), one entry per sample in both.
+
+    Images keep their sizes: stacking, padding and normalisation happen on the device, in the model's preprocessor.
+    """
+    return dict(
+        images=[sample["image"] for sample in samples],
+        samples=[{key: value for key, value in sample.items() if key != "image"} for sample in samples],
+    )

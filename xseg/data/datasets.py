@@ -1,0 +1,281 @@
+"""Data sets as lists of (id, image, mask) paths; reading, checking and augmenting is the same for all."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.registry import DATASETS, TRANSFORMS
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from xseg.data import classes as tables
+from xseg.data.classes import IGNORE, check_classes, read_classes, voc_palette
+from xseg.data.draw import Draw
+from xseg.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from xseg.data.shapes import write_shapes
+
+Pair = tuple[str, Path, Path | None]  # id, image, mask
+Path_ = str | os.PathLike
+Transforms = Sequence[Callable | dict] | None
+
+
+@DATASETS.register_module()
+class SegmentationDataset(Dataset):
+    """Images with masks of class indices.
+
+    A sample is dict(image (3, H, W) uint8 RGB, mask (H, W) uint8 with 255 = ignore, meta=dict(id, path, size_hw)),
+    where size_hw is (height, width) of the image as read, before the transforms. Without a mask path there is no mask.
+
+    Args:
+        pairs: (id, image path, mask path or None).
+        classes: names in the order of ids, or the path of a classes.txt.
+        palette: RGB per class; VOC's colours if None.
+        transforms: callables on the sample (its image and mask are tv_tensors there), or their configs.
+        label_map: 256 entries, value in the file -> class id, 255 = ignore, -1 = not allowed in a file.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        classes: Sequence[str] | Path_,
+        palette: Sequence[Sequence[int]] | None = None,
+        transforms: Transforms = None,
+        label_map: Sequence[int] | None = None,
+    ):
+        if not pairs:
+            raise ValueError(f"{type(self).__name__} has no images: the list of pairs is empty")
+        self.pairs = [(str(id), Path(image), mask and Path(mask)) for id, image, mask in pairs]
+        self.classes = _classes(classes)
+        self.palette = [tuple(colour) for colour in palette or voc_palette(len(self.classes))]
+        if len(self.palette) != len(self.classes):
+            raise ValueError(f"palette must have one colour per class, got {len(self.palette)} for {len(self.classes)}")
+        self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
+        self.label_map = None if label_map is None else np.asarray(label_map, dtype=np.int16)
+        if self.label_map is not None and self.label_map.shape != (256,):
+            raise ValueError(f"label_map must have 256 entries, got shape {self.label_map.shape}")
+
+    @property
+    def metainfo(self) -> dict:
+        """Read by mmengine, which hands it to metrics and visualizers and stores it in checkpoints."""
+        return dict(classes=self.classes, palette=self.palette)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: int | Draw) -> dict:
+        """The sample; a `Draw` fixes the transforms' random numbers and leaves the caller's generators as they were."""
+        if not isinstance(key, Draw):
+            return self._sample(key)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would reseed the GPU, too
+            return self._sample(key.index)
+
+    def _sample(self, index: int) -> dict:
+        id, image_path, mask_path = self.pairs[index]
+        image = tv_tensors.Image(read_image(image_path))
+        sample = dict(image=image, meta=dict(id=id, path=str(image_path), size_hw=tuple(image.shape[1:])))
+        if mask_path is not None:
+            mask = read_mask(mask_path)
+            check_same_size(image, mask, image_path, mask_path)
+            sample["mask"] = tv_tensors.Mask(self.map_labels(mask, mask_path))
+        for transform in self.transforms:
+            sample = transform(sample)
+        for key in sample.keys() & {"image", "mask"}:
+            sample[key] = sample[key].as_subclass(Tensor).contiguous()
+        return sample
+
+    def map_labels(self, mask: Tensor, path: Path_) -> Tensor:
+        """Class ids of the values in a mask file; ValueError naming the first pixel that has none."""
+        values = mask.numpy()
+        if self.label_map is None:
+            labels, wrong = values, (values >= len(self.classes)) & (values != IGNORE)
+        else:
+            labels = self.label_map[values]
+            wrong = labels < 0
+        if wrong.any():
+            row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+            raise ValueError(
+                f"{path}: label {values[row, column]} at row {row}, column {column}, "
+                f"but the data set has {len(self.classes)} classes (ignore {IGNORE})"
+            )
+        return torch.from_numpy(labels.astype(np.uint8, copy=False))
+
+
+@DATASETS.register_module()
+class VOC(SegmentationDataset):
+    """PASCAL VOC, and any data set in its layout.
+
+    Args:
+        split: names `ImageSets/Segmentation/{split}.txt`, e.g. "train", "val", or SBD's "train_aug".
+        mask_dir: "SegmentationClass", or "SegmentationClassAug" after `convert_sbd`.
+        classes: names, or the path of a classes.txt; None is `{root}/classes.txt`, and VOC's 21 without that file.
+    """
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        mask_dir: str = "SegmentationClass",
+        classes: Sequence[str] | Path_ | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        transforms: Transforms = (),
+    ):
+        root = Path(root)
+        image_dir, lists = root / "JPEGImages", root / "ImageSets" / "Segmentation"
+        for folder in (root, image_dir, root / mask_dir, lists):
+            _require_folder(folder, root, f"JPEGImages/, {mask_dir}/, ImageSets/Segmentation/{split}.txt", _VOC_SOURCE)
+        suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+        pairs = [
+            (id, image_dir / f"{id}{suffixes.get(id, '.jpg')}", root / mask_dir / f"{id}.png")
+            for id in _read_split(lists / f"{split}.txt")
+        ]
+        if classes is None:
+            classes = root / "classes.txt" if (root / "classes.txt").exists() else tables.VOC_CLASSES
+        super().__init__(pairs, classes, palette, transforms)
+
+
+@DATASETS.register_module()
+class Cityscapes(SegmentationDataset):
+    """Cityscapes' fine annotations, 19 classes, read from the labelIds files as downloaded."""
+
+    def __init__(self, root: Path_, split: str = "train", transforms: Transforms = ()):
+        root = Path(root)
+        image_dir, mask_dir = root / "leftImg8bit" / split, root / "gtFine" / split
+        layout = f"leftImg8bit/{split}/CITY/*_leftImg8bit.png, gtFine/{split}/CITY/*_gtFine_labelIds.png"
+        for folder in (root, image_dir, mask_dir):
+            _require_folder(folder, root, layout, _CITYSCAPES_SOURCE)
+        ending = "_leftImg8bit.png"
+        pairs = []
+        for image in sorted(image_dir.glob(f"*/*{ending}")):
+            id = image.name.removesuffix(ending)
+            pairs.append((id, image, mask_dir / image.parent.name / f"{id}_gtFine_labelIds.png"))
+        if not pairs:
+            raise FileNotFoundError(f"{image_dir} holds no CITY/*{ending}; {_remedy(root, layout, _CITYSCAPES_SOURCE)}")
+        super().__init__(
+            pairs, tables.CITYSCAPES_CLASSES, tables.CITYSCAPES_PALETTE, transforms, tables.cityscapes_label_map()
+        )
+
+
+@DATASETS.register_module()
+class ImageMaskFolder(SegmentationDataset):
+    """A folder of images and a folder of masks, paired by file name without its suffix.
+
+    Args:
+        classes: names in the order of ids, or the path of a classes.txt.
+        mask_suffix: what mask names carry in addition, "_mask" for 12.jpg with 12_mask.png.
+    """
+
+    def __init__(
+        self,
+        images: Path_,
+        masks: Path_,
+        classes: Sequence[str] | Path_,
+        transforms: Transforms = (),
+        palette: Sequence[Sequence[int]] | None = None,
+        mask_suffix: str = "",
+    ):
+        image_of, mask_of = _files_by_stem(Path(images)), _files_by_stem(Path(masks), mask_suffix)
+        lone_images, lone_masks = sorted(image_of.keys() - mask_of.keys()), sorted(mask_of.keys() - image_of.keys())
+        if lone_images or lone_masks:
+            raise ValueError(
+                f"{images} and {masks} do not pair by name: {_few(lone_images)} without a mask, {_few(lone_masks)} "
+                f"without an image; rename or move these{'' if mask_suffix else ', or set mask_suffix'}"
+            )
+        pairs = [(stem, image_of[stem], mask_of[stem]) for stem in sorted(image_of)]
+        super().__init__(pairs, classes, palette, transforms)
+
+
+@DATASETS.register_module()
+class Shapes(VOC):
+    """Drawn scenes of circles, squares, triangles and rings, written to `root` in VOC layout on first use.
+
+    All splits share one folder, so give each the same `num_images`, `size_hw` and `seed`; other values rewrite it.
+
+    Args:
+        num_images: per split, dict(train=…, val=…).
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        transforms: Transforms = (),
+    ):
+        counts = dict(train=400, val=100) | dict(num_images or {})
+        if unknown := counts.keys() - {"train", "val"}:
+            raise ValueError(f"num_images takes train and val, got {', '.join(sorted(unknown))}")
+        write_shapes(root, num_train=counts["train"], num_val=counts["val"], size_hw=size_hw, seed=seed)
+        super().__init__(root, split, classes=tables.SHAPES_CLASSES, transforms=transforms)
+
+
+_VOC_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
+_CITYSCAPES_SOURCE = "https://www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"
+
+
+def check_same_size(image: Tensor, mask: Tensor, image_path: Path_, mask_path: Path_) -> None:
+    """ValueError naming both files and sizes where image and mask do not cover the same pixels."""
+    (height, width), (mask_height, mask_width) = image.shape[-2:], mask.shape[-2:]
+    if (height, width) != (mask_height, mask_width):
+        turned = (height, width) == (mask_width, mask_height)
+        hint = "; the image may carry an EXIF rotation that the mask does not" if turned else ""
+        raise ValueError(
+            f"{image_path} is {width}x{height} pixels (width x height), "
+            f"but its mask {mask_path} is {mask_width}x{mask_height}{hint}"
+        )
+
+
+def _classes(classes: Sequence[str] | Path_) -> tuple[str, ...]:
+    if isinstance(classes, str | os.PathLike):
+        return read_classes(classes)
+    if not classes:
+        raise ValueError("classes must name at least one class")
+    return check_classes(list(classes), "classes")
+
+
+def _read_split(path: Path) -> list[str]:
+    if not path.exists():
+        there = ", ".join(sorted(other.stem for other in path.parent.glob("*.txt"))) or "none"
+        raise FileNotFoundError(f"{path}: no such split; splits there: {there}")
+    ids = [words[0] for line in path.read_text(encoding="utf-8").splitlines() if (words := line.split())]
+    if not ids:
+        raise ValueError(f"{path} lists no image; write one id (file name without suffix) per line")
+    return ids
+
+
+def _files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
+    _require_folder(folder, folder, "one file per image", "your own images")
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.stem.endswith(suffix):
+            continue
+        stem = path.stem.removesuffix(suffix)
+        if stem in files:
+            raise ValueError(f"{files[stem]} and {path} share one name; keep one of them")
+        files[stem] = path
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no file *{suffix}({'|'.join(IMAGE_SUFFIXES)})")
+    return files
+
+
+def _require_folder(folder: Path, root: Path, layout: str, source: str) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; {_remedy(root, layout, source)}")
+
+
+def _remedy(root: Path, layout: str, source: str) -> str:
+    return (
+        f"expected in {root}: {layout}. Get it from {source}, or set data_root in the config "
+        "(--cfg-options train_dataloader.dataset.root=DIR) to where it is"
+    )
+
+
+def _few(names: list[str]) -> str:
+    if not names:
+        return "none"
+    return f"{len(names)} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"

@@ -1,0 +1,129 @@
+"""Reading images and masks from files, whole or not at all.
+
+Images come through opencv: fast, EXIF orientation applied, 16 bit scaled to 8. It returns grey rows for a truncated
+JPEG without a word, so the end of the file is looked for first. Masks come through Pillow, because opencv turns
+palette indices into colours.
+"""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from xseg.data.classes import voc_palette
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+_ENDS = {  # first bytes -> name, the bytes that end a whole file
+    b"\xff\xd8": ("JPEG", b"\xff\xd9"),
+    b"\x89PNG\r\n\x1a\n": ("PNG", b"IEND"),
+}
+_TAIL = 4096  # bytes searched for the end mark; cameras append a little behind it
+_GREY_STEP = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit grey to 0..255
+
+
+class MaskModeError(ValueError):
+    """A mask file that holds colours, or lossy values, instead of class indices."""
+
+
+def read_image(path: str | os.PathLike) -> Tensor:
+    """The image as (3, H, W) uint8 RGB, EXIF orientation applied; a view whose memory is (H, W, 3).
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, truncated, or not an image; the message names it.
+    """
+    content = _read_bytes(path, "image")
+    for start, (name, end) in _ENDS.items():
+        if content.startswith(start) and end not in content[-_TAIL:] and not _pillow_decodes(content):
+            raise ValueError(
+                f"{path} is truncated: a {name} file of {len(content)} bytes without its end; copy it again"
+            )
+    try:
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    except cv2.error as error:
+        raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
+    if bgr is None:
+        raise ValueError(f"{path} cannot be decoded as an image ({len(content)} bytes); copy it again or remove it")
+    return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
+
+
+def read_mask(path: str | os.PathLike) -> Tensor:
+    """The class indices of a mask file as (H, W) uint8: palette indices, or the values of a grey image.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, truncated, or not an image.
+        MaskModeError: it holds colours, lossy values, or values above 255.
+    """
+    content = _read_bytes(path, "mask")
+    try:
+        with Image.open(io.BytesIO(content)) as file:
+            file_format, mode = file.format, file.mode
+            coding = file.tile[0][3] if file.tile else None  # gone after loading
+            values = np.array(file)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} cannot be decoded as a mask ({len(content)} bytes); copy it again") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}; cut image and mask into tiles") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
+        raise ValueError(f"{path} is truncated or broken: {error}; copy it again") from error
+    if file_format == "JPEG":
+        raise MaskModeError(f"{path} is a JPEG, which blurs class indices; save masks as palette or grey PNG")
+    if mode in ("P", "L", "1"):
+        values = values.astype(np.uint8)
+        coding = coding[0] if isinstance(coding, tuple) else coding
+        return torch.from_numpy(values // _GREY_STEP.get(coding, 1))
+    if mode.startswith("I"):
+        if values.size and (values.max() > 255 or values.min() < 0):
+            raise MaskModeError(
+                f"{path} is a 16- or 32-bit mask with values {values.min()} to {values.max()}; "
+                "class ids must be 0 to 254, and 255 for ignored pixels"
+            )
+        return torch.from_numpy(values.astype(np.uint8))
+    kind = "RGB" if mode in ("RGB", "RGBA") else f"mode-{mode}"
+    raise MaskModeError(
+        f"{path} is an {kind} image, not class indices; "
+        "save masks as palette or grey PNG whose pixel values are class ids"
+    )
+
+
+def write_mask(
+    path: str | os.PathLike, mask: Tensor | np.ndarray, palette: Sequence[Sequence[int]] | None = None
+) -> None:
+    """Write (H, W) class indices as a palette PNG, which viewers show in colour and `read_mask` reads unchanged.
+
+    Args:
+        palette: RGB per class; VOC's colours fill it up to 256 entries.
+    """
+    indices = np.ascontiguousarray(mask, dtype=np.uint8)
+    if indices.ndim != 2:
+        raise ValueError(f"mask must have shape (H, W), got {tuple(indices.shape)}")
+    colours = [tuple(colour) for colour in palette or ()]
+    colours = colours[:256] + voc_palette(256)[len(colours) :]
+    image = Image.fromarray(indices)
+    image.putpalette([int(value) for colour in colours for value in colour])
+    image.save(path, format="PNG")
+
+
+def _read_bytes(path: str | os.PathLike, what: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path}: no such {what} file; copy it there, or take its name from the list of the split"
+        ) from error
+
+
+def _pillow_decodes(content: bytes) -> bool:
+    """Slow and strict; for whole files with a long appendix, such as the film behind a phone's photo."""
+    try:
+        with Image.open(io.BytesIO(content)) as file:
+            file.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""Augmentations in the manner of torchvision.transforms.v2, which supplies all others (`type=v2.RandomRotation`, …).
+
+Uint8 in, uint8 out. Every random number comes from torch's global generator: see `Draw`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.registry import TRANSFORMS
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from xseg.data.classes import IGNORE
+
+
+@TRANSFORMS.register_module()
+class RandomScaleCrop(v2.Transform):
+    """Scale by a random factor, then crop at a random place, done as one resampling of the window that is kept.
+
+    The window has crop / scale source pixels. Where it is larger than the image, the image lies at offset 0 and the
+    rest of the crop is padded: images with `fill`, masks with 255.
+
+    Args:
+        size_hw: of the crop, in pixels.
+        scale: smallest and largest factor.
+        step: draw from lowest, lowest + step, … (DeepLab: 0.25); None draws uniformly.
+        max_class_share: draw again, up to `tries` windows, while one class has more than this share of the window's
+            valid pixels or none is valid (mmsegmentation's cat_max_ratio, 0.75 there); 1 takes the first window.
+        fill: RGB of the padding.
+
+    Source: Chen et al. 2018 (arXiv:1802.02611), Sec. 4; scaled to the crop alone, it costs the crop's pixels only.
+    """
+
+    def __init__(
+        self,
+        size_hw: Sequence[int],
+        scale: Sequence[float] = (0.5, 2.0),
+        step: float | None = None,
+        max_class_share: float = 1.0,
+        fill: Sequence[int] = (127, 127, 127),
+        tries: int = 10,
+    ):
+        super().__init__()
+        if len(size_hw) != 2 or min(size_hw) < 1:
+            raise ValueError(f"size_hw must be (height, width) of at least 1 pixel, got {size_hw}")
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale must be (lowest, highest) with 0 < lowest <= highest, got {scale}")
+        if step is not None and step <= 0:
+            raise ValueError(f"step must be positive or None, got {step}")
+        if not 0 < max_class_share <= 1:
+            raise ValueError(f"max_class_share must be in (0, 1], got {max_class_share}")
+        if tries < 1:
+            raise ValueError(f"tries must be at least 1, got {tries}")
+        self.size_hw, self.scale, self.step = tuple(size_hw), tuple(scale), step
+        self.max_class_share, self.fill, self.tries = max_class_share, list(fill), tries
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        image_hw = v2.query_size(flat_inputs)
+        scale = self._draw_scale()
+        window_hw = [max(1, round(crop / scale)) for crop in self.size_hw]
+        kept_hw = [min(window, image) for window, image in zip(window_hw, image_hw, strict=True)]
+        out_hw = [
+            max(1, round(kept * crop / window))
+            for kept, crop, window in zip(kept_hw, self.size_hw, window_hw, strict=True)
+        ]
+        mask = next((value for value in flat_inputs if isinstance(value, tv_tensors.Mask)), None)
+        for _ in range(self.tries):
+            top, left = (
+                int(torch.randint(image - kept + 1, ())) for image, kept in zip(image_hw, kept_hw, strict=True)
+            )
+            if self.max_class_share == 1 or mask is None:
+                break
+            window = mask[..., top : top + kept_hw[0], left : left + kept_hw[1]]
+            if largest_class_share(window) <= self.max_class_share:
+                break
+        return dict(top=top, left=left, kept_hw=kept_hw, out_hw=out_hw)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        (height, width), out_hw = params["kept_hw"], params["out_hw"]
+        is_mask = isinstance(inpt, tv_tensors.Mask)
+        value = self._call_kernel(F.crop, inpt, params["top"], params["left"], height, width)
+        if [height, width] != out_hw:
+            if is_mask:  # v2's own mask kernel takes the older "nearest", half a pixel off
+                plain = value.as_subclass(Tensor)[None]
+                plain = F.resize_image(plain, out_hw, interpolation=InterpolationMode.NEAREST_EXACT)
+                value = tv_tensors.wrap(plain[0], like=value)
+            else:
+                value = self._call_kernel(F.resize, value, out_hw, antialias=True)
+        padding = [0, 0, self.size_hw[1] - out_hw[1], self.size_hw[0] - out_hw[0]]  # left, top, right, bottom
+        if any(padding):
+            value = self._call_kernel(F.pad, value, padding, fill=IGNORE if is_mask else self.fill)
+        return value
+
+    def _draw_scale(self) -> float:
+        low, high = self.scale
+        if self.step is None:
+            return low + (high - low) * float(torch.rand(()))
+        return low + self.step * int(torch.randint(int((high - low) / self.step + 1e-6) + 1, ()))
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(v2.RandomHorizontalFlip):
+    """Mirror left and right with probability `p`."""
+
+
+@TRANSFORMS.register_module()
+class PhotometricDistortion(v2.RandomPhotometricDistort):
+    """SSD's changes of brightness, contrast, saturation and hue, each with probability `p`; the mask is left alone.
+
+    torchvision's also shuffles the colour channels; segmentation recipes do not, and neither does this.
+    """
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return super().make_params(flat_inputs) | dict(channel_permutation=None)
+
+
+def largest_class_share(mask: Tensor) -> float:
+    """Share of the commonest class among the pixels that are not 255; 1 where there is none."""
+    counts = mask.as_subclass(Tensor).flatten().bincount(minlength=256)[:IGNORE]
+    return float(counts.max() / counts.sum()) if counts.any() else 1.0

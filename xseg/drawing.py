@@ -1,0 +1,91 @@
+"""Pictures: coloured masks, overlays, side-by-side panels, confusion matrices. Arrays are RGB uint8, sizes (H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+Palette = Sequence[Sequence[int]]
+
+
+def colour_mask(mask: np.ndarray, palette: Palette, void: Sequence[int] = (255, 255, 255)) -> np.ndarray:
+    """(H, W) labels -> (H, W, 3); labels beyond the palette (255) in the colour of void."""
+    table = np.full((256, 3), void, np.uint8)
+    table[: len(palette)] = palette
+    return table[mask]
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.55) -> np.ndarray:
+    """The image under its coloured mask, with class borders drawn at full strength; class 0 in black stays clear."""
+    colours = colour_mask(mask, palette)
+    blended = cv2.addWeighted(colours, alpha, image, 1 - alpha, 0)
+    clear = (mask == 255) | ((mask == 0) & (not any(palette[0])))
+    blended[clear] = image[clear]
+    edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0
+    blended[edges & ~clear] = colours[edges & ~clear]
+    return blended
+
+
+def panel(tiles: Sequence[np.ndarray], titles: Sequence[str], min_height: int = 240) -> np.ndarray:
+    """Pictures of one size side by side, each under its title; small ones are enlarged to be seen."""
+    scale = max(1, -(-min_height // tiles[0].shape[0]))
+    columns = []
+    for tile, title in zip(tiles, titles, strict=True):
+        tile = tile.repeat(scale, 0).repeat(scale, 1)
+        bar = np.full((26, tile.shape[1], 3), 32, np.uint8)
+        cv2.putText(bar, title, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+        columns.append(np.vstack([bar, tile]))
+    return np.hstack(columns)
+
+
+def legend(classes: Sequence[str], palette: Palette, width: int) -> np.ndarray:
+    """One line (or more, if they do not fit) of coloured squares with class names."""
+    entries = [(name, 30 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] + 14) for name in classes]
+    rows, x = [[]], 0
+    for (name, length), colour in zip(entries, palette, strict=False):
+        if x + length > width and rows[-1]:
+            rows.append([])
+            x = 0
+        rows[-1].append((name, x, colour))
+        x += length
+    picture = np.full((24 * len(rows) + 4, width, 3), 32, np.uint8)
+    for row, line in enumerate(rows):
+        for name, x, colour in line:
+            top = 24 * row + 5
+            cv2.rectangle(picture, (x + 8, top), (x + 24, top + 15), tuple(map(int, colour)), -1)
+            cv2.rectangle(picture, (x + 8, top), (x + 24, top + 15), (200, 200, 200), 1)
+            cv2.putText(picture, name, (x + 30, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    return picture
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """RGB (H, W, 3) -> a file of the suffix's format; missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ValueError(f"{path}: no picture format {path.suffix!r}; use .png or .jpg")
+    path.write_bytes(content.tobytes())
+
+
+def confusion_picture(path: str | Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
+    """Draw a confusion matrix, each row as shares of its ground-truth class."""
+    from matplotlib.figure import Figure
+
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = max(4.5, 0.42 * len(classes) + 2.5)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    axes.set_xticks(range(len(classes)), classes, rotation=90)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="prediction", ylabel="ground truth", title="Share of each ground-truth class, %")
+    for row, column in zip(*np.nonzero(share >= 0.005), strict=True):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        text = f"{100 * share[row, column]:.0f}"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8 if len(classes) < 12 else 6)
+    figure.colorbar(drawn, ax=axes, shrink=0.8)
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,34 @@
+"""What xseg adds to mmengine: sampler, loop, checkpoints, hooks, optimizer wrapper. Importing it registers all."""
+
+from .checkpoint import (
+    find_resumable,
+    latest_checkpoints,
+    load_from,
+    load_strict,
+    read_checkpoint,
+)
+from .hooks import BroadcastBuffersHook, StepSeedHook, StopOnNanHook, StopOnSignalHook, ThroughputHook
+from .loops import TrainLoop
+from .optim import AmpOptimWrapper, ParamGroups
+from .sampler import EvalSampler, TrainSampler
+from .saving import AtomicBackend, PlainCheckpointHook
+
+__all__ = [
+    "AmpOptimWrapper",
+    "AtomicBackend",
+    "BroadcastBuffersHook",
+    "EvalSampler",
+    "ParamGroups",
+    "PlainCheckpointHook",
+    "StepSeedHook",
+    "StopOnNanHook",
+    "StopOnSignalHook",
+    "ThroughputHook",
+    "TrainLoop",
+    "TrainSampler",
+    "find_resumable",
+    "latest_checkpoints",
+    "load_from",
+    "load_strict",
+    "read_checkpoint",
+]

@@ -1,0 +1,242 @@
+"""Reading checkpoints without running anything in them, finding the one to resume, loading weights strictly."""
+
+import json
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+from torch import Tensor, nn
+
+# Where the world keeps its weights inside a file: ours and OpenMMLab, torchvision and detectron2, others.
+WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
+
+ORIGINS = (  # prefixes that all occur -> whose model it is
+    (("backbone.", "decode_head."), "an mmsegmentation segmentor"),
+    (("backbone.", "bbox_head."), "an mmdetection detector"),
+    (("backbone.", "rpn_head."), "an mmdetection detector"),
+    (("encoder.", "decoder.", "segmentation_head."), "a segmentation_models_pytorch model"),
+    (("backbone.", "sem_seg_head."), "a detectron2 model"),
+    (("backbone.", "classifier."), "a torchvision segmentation model"),
+    (("backbone.", "head."), "an xseg model"),
+    (("layer1.", "layer4."), "a ResNet of torchvision or timm"),
+    (("stem.", "blocks."), "a timm backbone"),
+    (("block1.", "block12."), "an Xception"),
+)
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict:
+    """A dict with at least `state_dict` and `meta`, on the CPU, memory-mapped where the format allows.
+
+    Takes .pth files of xseg, OpenMMLab, torchvision and others, bare state dicts, and .safetensors. Loading is always
+    weights_only: a file that holds anything but tensors and plain values is refused, nothing in it is run.
+
+    Raises FileNotFoundError, or ValueError for an empty, cut-off, foreign or unsafe file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    is_zip = _check_head(path)
+    try:
+        with _openmmlab_globals():
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" ({found.group(1)})" if found else ""
+        raise ValueError(
+            f"{path}: contains Python code objects{what} (pickle) that xseg refuses to run; "
+            "ask its author for a file of weights only, or for .safetensors"
+        ) from None
+    except (RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"{path}: is damaged or no checkpoint ({str(error).splitlines()[0]})") from None
+    return _named(path, content)
+
+
+def latest_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
+    """Candidates for a resume, newest first: the one `last_checkpoint` names, then iter_*.pth by number.
+
+    Only the base name in `last_checkpoint` counts: mmengine writes an absolute path, and work dirs are moved.
+    """
+    work_dir = Path(work_dir)
+    numbered = [(int(m.group(1)), p) for p in work_dir.glob("iter_*.pth") if (m := re.fullmatch(r"iter_(\d+)", p.stem))]
+    candidates = [path for _, path in sorted(numbered, reverse=True)]
+    pointer = work_dir / "last_checkpoint"
+    if pointer.is_file():
+        name = Path(pointer.read_text().strip()).name
+        if name and (work_dir / name).is_file():
+            candidates = [work_dir / name, *(path for path in candidates if path.name != name)]
+    return candidates
+
+
+def find_resumable(work_dir: str | os.PathLike) -> Path:
+    """The newest checkpoint in `work_dir` that can be resumed; torn and unfit ones are named in a warning."""
+    faults = []
+    for path in latest_checkpoints(work_dir):
+        try:
+            check_resumable(read_checkpoint(path), path)
+        except ValueError as error:
+            faults.append(str(error))
+            print_log(f"Skipped for resuming: {error}", logger="current", level=30)
+        else:
+            return path
+    reason = f": {len(faults)} found, none readable ({faults[0]})" if faults else ""
+    raise FileNotFoundError(
+        f"{work_dir}: no checkpoint to resume{reason}; name one with --resume FILE, "
+        "start from its weights with --load-from FILE, or train into another --work-dir"
+    )
+
+
+def check_resumable(checkpoint: Mapping, source: str | os.PathLike) -> None:
+    """ValueError unless the checkpoint is one of `xseg train` with optimizer and iteration."""
+    if "xseg" not in checkpoint["meta"] or "message_hub" not in checkpoint or "optimizer" not in checkpoint:
+        raise ValueError(
+            f"{source}: holds weights but no state of an xseg training, so it cannot be resumed; "
+            "start from its weights with --load-from"
+        )
+
+
+def load_strict(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: str | os.PathLike, new: Sequence[str] = ()
+) -> list[str]:
+    """Load weights that must match the model in every name and shape, save under the prefixes in `new`.
+
+    Args:
+        state_dict: a leading "module." (DataParallel) is dropped. BatchNorm's num_batches_tracked may be missing.
+        source: what to call the weights in errors: mostly the path.
+        new: name prefixes of modules that may stay as initialised, e.g. ("head.classifier",) for other classes.
+
+    Returns the names that stayed as initialised. Raises ValueError with the lists of what does not match.
+    """
+    model = getattr(model, "module", model)
+    state = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    own = model.state_dict()
+    for prefix in new:
+        if not any(_under(name, prefix) for name in own):
+            raise ValueError(f"new must name modules of the model, but it has none called {prefix!r}")
+    free = {name for name in {*own, *state} if any(_under(name, prefix) for prefix in new)}
+    missing = [n for n in own if n not in state and n not in free and not n.endswith("num_batches_tracked")]
+    unexpected = [n for n in state if n not in own and n not in free]
+    shapes = [n for n in own if n in state and state[n].shape != own[n].shape]
+    reshaped = [n for n in shapes if n not in free]
+    if missing or unexpected or reshaped:
+        raise ValueError(_mismatch(model, own, state, source, missing, unexpected, reshaped))
+    fits = {name: value for name, value in state.items() if name in own and name not in shapes}
+    model.load_state_dict({**own, **fits}, strict=True)
+    return [name for name in own if name not in fits and not name.endswith("num_batches_tracked")]
+
+
+def load_from(model: nn.Module, path: str | os.PathLike, new: Sequence[str] = ()) -> list[str]:
+    """Start from the weights in a file: `load_strict`, or for the weights of a bare backbone, into `model.backbone`.
+
+    Returns the names that stayed as initialised, and says so in one line of log.
+    """
+    model = getattr(model, "module", model)
+    state = {k.removeprefix("module."): v for k, v in read_checkpoint(path)["state_dict"].items()}
+    backbone = getattr(model, "backbone", None)
+    if backbone is not None and _counted(state) == _counted(backbone.state_dict()):
+        load_strict(backbone, state, path)
+        fresh = [name for name in model.state_dict() if not name.startswith("backbone.")]
+    else:
+        fresh = load_strict(model, state, path, new)
+    rest = f"; new, as initialised: {_some(fresh)}" if fresh else ""
+    print_log(f"Loaded weights from {path}{rest}", logger="current")
+    return fresh
+
+
+def _read_safetensors(path: Path) -> dict:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            meta = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # not a mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is damaged or no safetensors file ({error})") from None
+    if "xseg" in meta:
+        meta["xseg"] = json.loads(meta["xseg"])
+    return dict(state_dict=state, meta=meta)
+
+
+def _check_head(path: Path) -> bool:
+    """True for a zip file (torch >= 1.6), False for an older pickle; ValueError for what torch need not try."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if not head:
+        raise ValueError(f"{path}: is empty; the disk was full, or the copy was cut off: fetch it again")
+    if head.startswith(b"PK"):
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path}: is cut off (its end is missing); fetch it again or take the one before")
+        return True
+    if head.startswith(b"\x80"):
+        return False
+    if head.lstrip()[:1] == b"<":
+        raise ValueError(f"{path}: is not a checkpoint but a web page; the download needs another address or a login")
+    if head.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path}: is not a checkpoint but a Git LFS pointer; run `git lfs pull`")
+    raise ValueError(f"{path}: is not a checkpoint (it begins with {head[:8]!r})")
+
+
+def _named(path: Path, content: object) -> dict:
+    if isinstance(content, Mapping):
+        for key in WEIGHT_KEYS:
+            if isinstance(content.get(key), Mapping):
+                meta = content.get("meta")
+                return {**content, "state_dict": content[key], "meta": meta if isinstance(meta, dict) else {}}
+        if content and all(isinstance(value, Tensor) for value in content.values()):
+            return dict(state_dict=content, meta={})
+    raise ValueError(f"{path}: holds no weights: neither a dict of tensors nor one with {' or '.join(WEIGHT_KEYS)}")
+
+
+def _openmmlab_globals() -> AbstractContextManager:
+    """What OpenMMLab's own checkpoints hold besides tensors: numpy values and log histories, all inert."""
+    inert: list = [HistoryBuffer, np.ndarray, np.dtype, (_history_getattr, "builtins.getattr")]
+    inert += {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")}
+    # numpy 1 and 2 write these under different names
+    make = np.ndarray.__reduce__(np.zeros(1))[0]
+    scalar = np.float64(0).__reduce__()[0]
+    for package in ("numpy.core", "numpy._core"):
+        inert += [(make, f"{package}.multiarray._reconstruct"), (scalar, f"{package}.multiarray.scalar")]
+    return torch.serialization.safe_globals(inert)
+
+
+def _history_getattr(owner: object, name: str) -> object:
+    """Stands in for `getattr` while unpickling: only what HistoryBuffer itself stores."""
+    if owner is HistoryBuffer and name in ("min", "max", "current", "mean"):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {name}")
+
+
+def _under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix.rstrip(".") + ".")
+
+
+def _counted(names: Iterable[str]) -> set[str]:
+    return {name for name in names if not name.endswith("num_batches_tracked")}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f", … ({len(names)} in all)" if len(names) > 10 else "")
+
+
+def _mismatch(model, own, state, source, missing, unexpected, reshaped) -> str:
+    lines = [f"{source}: the weights do not fit {type(model).__name__}"]
+    sized = [f"{n} {tuple(state[n].shape)} in the file, {tuple(own[n].shape)} in the model" for n in reshaped]
+    for title, names in (("missing", missing), ("unexpected", unexpected), ("other shape", sized)):
+        if names:
+            lines.append(f"  {title} ({len(names)}): {_some(names)}")
+    if reshaped and not missing and not unexpected:
+        owners = list(dict.fromkeys(name.rpartition(".")[0] for name in reshaped))
+        lines.append(f"  for other classes, let it be new: load_from=dict(path=…, new={owners[:10]})")
+        return "\n".join(lines)
+    origins = [whose for prefixes, whose in ORIGINS if all(any(n.startswith(p) for n in state) for p in prefixes)]
+    guess = f"they seem to come from {origins[0]}; " if origins else ""
+    lines.append(f"  {guess}use the config that they were trained with, or convert them: xseg weights convert")
+    return "\n".join(lines)

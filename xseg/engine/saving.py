@@ -1,0 +1,151 @@
+"""Writing checkpoints: whole or not at all, and with nothing in them but tensors and plain values."""
+
+import os
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS, MODELS
+
+from .checkpoint import load_strict
+
+
+@register_backend("atomic")
+class AtomicBackend(LocalBackend):
+    """Files appear whole: written beside, synced, renamed. An old file goes only after the next one stands.
+
+    Use it with CheckpointHook(backend_args=dict(backend="atomic")), which removes the old checkpoint first.
+    """
+
+    _doomed: ClassVar[set[Path]] = set()  # mmengine makes a new backend for every call, so the class remembers
+
+    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+        path = Path(filepath).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.part")
+        try:
+            with open(beside, "wb") as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+        self._doomed.discard(path)
+        for old in [old for old in self._doomed if old.parent == path.parent]:
+            old.unlink(missing_ok=True)
+            self._doomed.discard(old)
+
+    def remove(self, filepath: str | os.PathLike) -> None:
+        """Remove the file after the next successful `put` into the same folder."""
+        path = Path(filepath).absolute()
+        if not path.is_file():
+            raise FileNotFoundError(f"{filepath}: no such file to remove")
+        self._doomed.add(path)
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Makes our checkpoints loadable with weights_only, and usable without their config file.
+
+    Adds `meta["xseg"]` = dict(model: config of the model as plain nested dict, each `type` a dotted name such as
+    "heads.DeepLabV3Plus"; classes; palette; iter). Leaves out the log histories and the config as program text.
+    On loading, the program text of foreign files is dropped (mmengine would execute it) and the weights must fit.
+    """
+
+    priority = "LOWEST"  # after all hooks that add to the checkpoint, e.g. EMAHook
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        hub = checkpoint["message_hub"]
+        info = {key: value for key, value in hub["runtime_info"].items() if key != "cfg"}
+        resumed = {key: value for key, value in hub["resumed_keys"].items() if key in info}
+        checkpoint["message_hub"] = dict(log_scalars={}, runtime_info=info, resumed_keys=resumed)
+        meta = checkpoint["meta"]
+        meta.pop("cfg", None)
+        metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None) or {}
+        meta["xseg"] = dict(
+            model=plain(_named_types(runner.cfg.get("model")), "model"),
+            classes=metainfo.get("classes"),
+            palette=metainfo.get("palette"),
+            iter=meta["iter"],
+        )
+        for key in checkpoint:
+            if key not in ("state_dict", "ema_state_dict"):  # these hold tensors, and BatchNorm's versions beside
+                checkpoint[key] = plain(checkpoint[key], key)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        meta = checkpoint.setdefault("meta", {})
+        for text in ("config", "cfg"):
+            meta.pop(text, None)
+        load_strict(runner.model, checkpoint["state_dict"], "the checkpoint")
+        info = checkpoint.get("message_hub", {}).get("runtime_info", {})
+        for key in info:  # absolute paths of the folder that it was saved in, which may have been moved
+            if key.startswith(("best_ckpt", "last_ckpt")) and info[key]:
+                info[key] = os.path.join(runner.work_dir, Path(info[key]).name)
+        if runner._resume:  # mmengine compares pickles, which differ for equal values
+            metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None)
+            if plain(metainfo, "metainfo") == meta.get("dataset_meta"):
+                meta["dataset_meta"] = metainfo
+
+
+def plain(value: object, where: str) -> object:
+    """The same value out of tensors, dicts, lists, tuples and Python's own scalars; what is neither is left out."""
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key, where): plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, (set, frozenset, range)):
+        return [plain(item, where) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (torch.dtype, torch.device, os.PathLike, str)):
+        return str(value)
+    if isinstance(value, type) or callable(value):
+        return dotted_name(value)
+    print_log(f"Not saved in the checkpoint: {where}, a {type(value).__name__}", logger="current", level=30)
+    return None
+
+
+def dotted_name(thing: object) -> str:
+    """The shortest "package.Name" by which it can be imported: heads.DeepLabV3Plus, not heads.deeplabv3plus.…"""
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    parts = getattr(thing, "__module__", "").split(".")
+    for end in range(1, len(parts)):
+        if getattr(sys.modules.get(".".join(parts[:end])), name, None) is thing:
+            return ".".join([*parts[:end], name])
+    return ".".join([*parts, name])
+
+
+def _named_types(config: object) -> object:
+    """The model's config with registered names ("ToyModel") as dotted ones, so that importing them suffices."""
+    if isinstance(config, Mapping):
+        known = {key: _named_types(value) for key, value in config.items()}
+        if isinstance(kind := known.get("type"), str):
+            known["type"] = MODELS.get(kind) or kind
+        return known
+    return [_named_types(item) for item in config] if isinstance(config, list) else config
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # the rename itself must reach the disk; Windows cannot open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

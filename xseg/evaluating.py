@@ -1,0 +1,127 @@
+"""`xseg.evaluate(config, weights)`: numbers, a table, a confusion matrix and the worst images."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from xseg.config import fill_num_classes, load_config
+from xseg.data.classes import voc_palette
+from xseg.data.images import read_image
+from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
+from xseg.engine import load_strict, read_checkpoint
+from xseg.evaluation import SegmentationMetric
+from xseg.loading import resolve_weights
+from xseg.train import processes, quiet
+
+
+def evaluate(
+    config: Config | str | os.PathLike,
+    weights: str | os.PathLike,
+    *,
+    out: str | os.PathLike | None = None,
+    num_worst: int = 8,
+    launcher: str = "none",
+    overrides: dict | None = None,
+    data_root: str | os.PathLike | None = None,
+) -> dict:
+    """Evaluate weights on the validation data of a config (its `test_dataloader` if it has one).
+
+    Args:
+        weights: a checkpoint, or a work dir, of which the best checkpoint is taken.
+        out: folder for metrics.json, confusion.png and worst/*.jpg; default `<folder of the weights>/eval`.
+        num_worst: how many of the images with the lowest mean IoU are drawn.
+
+    Returns: what metrics.json holds: mIoU, mAcc, aAcc in percent, per-class values, absent classes, sizes, times.
+    """
+    cfg = config if isinstance(config, Config) else load_config(config, overrides, data_root)
+    weights = resolve_weights(weights)
+    checkpoint = read_checkpoint(weights)
+    fill_num_classes(cfg)
+    out = Path(out or weights.parent / "eval")
+    for part in ("dataloader", "evaluator", "cfg"):
+        cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
+    for key in [key for key in cfg if key.startswith(("train_", "val_")) or key in ("optim_wrapper", "param_scheduler")]:
+        cfg[key] = None
+    if cfg.test_cfg is not None:
+        cfg.test_cfg = {k: v for k, v in cfg.test_cfg.items() if k == "fp16"}
+    evaluator = cfg.test_evaluator
+    for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
+        metric["num_worst"] = num_worst
+    cfg.custom_hooks, cfg.load_from, cfg.resume, cfg.launcher = [], None, False, launcher
+    cfg.visualizer = None
+    cfg.work_dir, cfg.experiment_name = str(out / "log"), f"eval-{time.time_ns()}"
+    with quiet(), processes(cfg):
+        runner = Runner.from_cfg(cfg)
+        model = getattr(runner.model, "module", runner.model)
+        load_strict(model, checkpoint["state_dict"], weights)
+        start = time.perf_counter()
+        runner.test()
+        seconds = time.perf_counter() - start
+        metric = next(m for m in runner.test_evaluator.metrics if isinstance(m, SegmentationMetric))
+        meta = metric.dataset_meta
+        report = report_of(metric, meta["classes"])
+        report |= {"images": len(runner.test_dataloader.dataset), "seconds": round(seconds, 2), "weights": str(weights)}
+        if is_main_process():
+            write_report(out, report, metric, meta)
+    return report
+
+
+def report_of(metric: SegmentationMetric, classes: tuple[str, ...]) -> dict:
+    """Scores as plain values in percent; None where a class is not in the ground truth."""
+    s = metric.scores
+    percent = [None if v is None else round(100 * v, 4) for v in (s.mean_iou, s.mean_accuracy, s.pixel_accuracy)]
+    rounded = [[None if v is None else round(100 * v, 4) for v in values] for values in (s.iou, s.accuracy)]
+    return {
+        **dict(zip(("mIoU", "mAcc", "aAcc"), percent, strict=True)),
+        "IoU": dict(zip(classes, rounded[0], strict=True)),
+        "Acc": dict(zip(classes, rounded[1], strict=True)),
+        "absent": [classes[index] for index in s.absent],
+    }
+
+
+def write_report(out: Path, report: dict, metric: SegmentationMetric, meta: dict) -> None:
+    """metrics.json, confusion.png and worst/NN_iouXX_<id>.jpg: image, ground truth, prediction."""
+    out.mkdir(parents=True, exist_ok=True)
+    classes, palette = meta["classes"], meta.get("palette") or voc_palette(len(meta["classes"]))
+    report["confusion"] = metric.confusion.tolist()
+    (out / "metrics.json").write_text(json.dumps(report, indent=1))
+    confusion_picture(out / "confusion.png", metric.confusion.numpy(), classes)
+    for stale in out.glob("worst/*.jpg"):
+        stale.unlink()
+    for rank, item in enumerate(metric.worst, start=1):
+        image = read_image(item.path).permute(1, 2, 0).numpy()
+        truth, prediction = item.truth.numpy(), item.prediction.numpy()
+        tiles = [image, overlay(image, truth, palette), overlay(image, prediction, palette)]
+        picture = panel(tiles, ["image", "ground truth", f"prediction, mIoU {100 * item.mean_iou:.1f}"])
+        shown = sorted({*truth[truth < 255].flatten().tolist(), *prediction.flatten().tolist()})
+        key = legend([classes[i] for i in shown], [palette[i] for i in shown], picture.shape[1])
+        name = f"{rank:02d}_iou{100 * item.mean_iou:.0f}_{Path(item.id).name}.jpg"
+        write_image(out / "worst" / name, np.vstack([picture, key]))
+
+
+def print_report(report: dict, out: Path) -> None:
+    """A table of the classes, and where the pictures are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{report['images']} images in {report['seconds']:.1f} s", title_justify="left")
+    table.add_column("class")
+    for name in ("IoU %", "accuracy %"):
+        table.add_column(name, justify="right")
+    for name in report["IoU"]:
+        values = (report["IoU"][name], report["Acc"][name])
+        table.add_row(name, *("not in ground truth" if v is None else f"{v:.2f}" for v in values))
+    table.add_section()
+    table.add_row("mean", f"{report['mIoU']:.2f}", f"{report['mAcc']:.2f}")
+    table.add_row("pixels", "", f"{report['aAcc']:.2f}")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"{out}/metrics.json, confusion.png, worst/", highlight=False)

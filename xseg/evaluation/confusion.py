@@ -1,0 +1,66 @@
+"""Semantic segmentation metrics from a confusion matrix: counted once per pixel, summed exactly.
+
+Definitions as in Long et al. 2015 (arXiv:1411.4038), Section 5, and the VOC and Cityscapes servers.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Scores(NamedTuple):
+    """What a confusion matrix says. Shares in 0..1; per-class entries are None where there is nothing to say."""
+
+    mean_iou: float | None  # over the classes that occur in the ground truth
+    mean_accuracy: float | None  # likewise
+    pixel_accuracy: float | None
+    iou: list[float | None]  # None: not in the ground truth
+    accuracy: list[float | None]
+    absent: list[int]  # classes without a pixel of ground truth; predicting them still costs the others
+
+
+def confusion_matrix(prediction: Tensor, mask: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by (ground truth, prediction) in one pass.
+
+    Args:
+        prediction: (…) uint8 labels below num_classes.
+        mask: (…) uint8 ground truth of the same shape; labels from num_classes on (255) are left out.
+
+    Returns: (num_classes, num_classes) int64 on the same device, rows ground truth, columns prediction.
+    """
+    if prediction.shape != mask.shape:
+        raise ValueError(f"prediction is {tuple(prediction.shape)} but the mask {tuple(mask.shape)}: sizes must agree")
+    pairs = mask.flatten().to(torch.int32).mul_(256).add_(prediction.flatten())
+    counts = torch.bincount(pairs, minlength=256 * 256).reshape(256, 256)
+    if counts[:num_classes, num_classes:].any():
+        label = int(counts[:num_classes, num_classes:].sum(0).nonzero()[0]) + num_classes
+        raise ValueError(f"the prediction holds label {label}, but there are {num_classes} classes")
+    return counts[:num_classes, :num_classes]
+
+
+def scores(confusion: Tensor) -> Scores:
+    """(C, C) counts -> scores; classes absent from the ground truth are listed, never averaged, never NaN."""
+    confusion = confusion.double().cpu()
+    hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    present = truth > 0
+    iou = (hits / (truth + predicted - hits))[present]
+    accuracy = (hits / truth)[present]
+    total = confusion.sum()
+    return Scores(
+        mean_iou=_mean(iou),
+        mean_accuracy=_mean(accuracy),
+        pixel_accuracy=(hits.sum() / total).item() if total else None,
+        iou=_spread(iou, present),
+        accuracy=_spread(accuracy, present),
+        absent=(~present).nonzero().flatten().tolist(),
+    )
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.mean().item() if len(values) else None
+
+
+def _spread(values: Tensor, present: Tensor) -> list[float | None]:
+    found = iter(values.tolist())
+    return [next(found) if is_present else None for is_present in present.tolist()]

@@ -1,0 +1,204 @@
+"""Other libraries' encoders and decoders under our contracts, and our backbones under torchvision's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
+
+from backbones.trunk import LEVEL_STRIDES, LEVELS, check_levels
+
+
+class _Adapted(nn.Module):
+    """A foreign encoder as a backbone; a subclass builds `net` for an output stride and lists what it can give."""
+
+    def __init__(self, out: Sequence[str], output_stride: int):
+        super().__init__()
+        self.out = check_levels(out)
+        self.set_output_stride(output_stride)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return tuple(min(LEVEL_STRIDES[level], self.output_stride) for level in self.out)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Build the encoder for another stride; weights, device and mode stay."""
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+        net = self._build(output_stride)
+        if (old := getattr(self, "net", None)) is not None:
+            net.load_state_dict(old.state_dict())
+            first = next(old.parameters())
+            net.to(first.device, first.dtype).train(old.training)
+        self.net = net
+        self.output_stride = output_stride
+
+    def _pick(self, available: Sequence[str]) -> list[int]:
+        missing = [level for level in self.out if level not in available]
+        if missing:
+            raise ValueError(f"{self.name} has no {', '.join(missing)}: it gives {', '.join(available)}")
+        return [available.index(level) for level in self.out]
+
+
+class TimmBackbone(_Adapted):
+    """Any timm model with `features_only` as a backbone.
+
+    Args:
+        name: as in `timm.list_models()`, with a tag for its weights: "resnet101.a1h_in1k".
+        pretrained: download those weights from the Hugging Face Hub.
+        options: handed to `timm.create_model`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        output_stride: int = 32,
+        out: Sequence[str] = ("c2", "c5"),
+        pretrained: bool = False,
+        in_channels: int = 3,
+        **options,
+    ):
+        self.name, self.pretrained = name, pretrained
+        self.options = {"in_chans": in_channels, **options}
+        super().__init__(out, output_stride)
+        self.pretrained = False  # from now on set_output_stride carries the weights over
+        info = self.net.feature_info
+        self.channels = tuple(info.channels())
+
+    def _build(self, output_stride: int) -> nn.Module:
+        import timm
+
+        if not timm.is_model(self.name.split(".")[0]):
+            close = ", ".join(timm.list_models(f"*{self.name.split('.')[0][:6]}*")[:8])
+            raise ValueError(f"timm has no model {self.name!r}" + (f"; near it: {close}" if close else ""))
+        probe = timm.create_model(self.name, features_only=True, **self.options)
+        by_stride = {stride: level for level, stride in LEVEL_STRIDES.items()}
+        levels = [by_stride[reduction] for reduction in probe.feature_info.reduction()]
+        self.channels_last_maps = getattr(probe, "output_fmt", "NCHW") == "NHWC"
+        options = {**self.options, "out_indices": self._pick(levels), "pretrained": self.pretrained}
+        if output_stride != 32:
+            options["output_stride"] = output_stride
+        try:
+            return timm.create_model(self.name, features_only=True, **options)
+        except (TypeError, NotImplementedError) as error:
+            raise ValueError(f"timm's {self.name} cannot be dilated to output stride {output_stride}: {error}") from error
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = self.net(images)
+        return [m.permute(0, 3, 1, 2).contiguous() for m in maps] if self.channels_last_maps else maps
+
+
+class SmpBackbone(_Adapted):
+    """Any encoder of segmentation-models-pytorch as a backbone.
+
+    Args:
+        name: as in `smp.encoders.get_encoder_names()`.
+        weights: name of pretrained weights to download, as "imagenet".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        output_stride: int = 32,
+        out: Sequence[str] = ("c2", "c5"),
+        weights: str | None = None,
+        in_channels: int = 3,
+    ):
+        self.name, self.weights, self.in_channels = name, weights, in_channels
+        super().__init__(out, output_stride)
+        self.weights = None  # from now on set_output_stride carries the weights over
+        self.channels = tuple(self.net.out_channels[1:][index] for index in self.picked)
+
+    def _build(self, output_stride: int) -> nn.Module:
+        from segmentation_models_pytorch.encoders import get_encoder
+
+        net = get_encoder(self.name, self.in_channels, 5, self.weights, output_stride)
+        self.picked = self._pick([level if c else "-" for level, c in zip(LEVELS, net.out_channels[1:], strict=True)])
+        return net
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = self.net(images)[1:]  # the first is the image
+        return [maps[index] for index in self.picked]
+
+
+class SmpDecoder(nn.Module):
+    """A decoder of segmentation-models-pytorch as a head: "Unet", "UnetPlusPlus", "FPN", "PAN", "UPerNet", "MAnet", …
+
+    The backbone must give all five levels, `out=("c1", "c2", "c3", "c4", "c5")`, as these decoders skip none.
+
+    Shapes: features (N, in_channels[i], H / in_strides[i], W / in_strides[i]) -> logits (N, num_classes, H, W).
+
+    Args:
+        name: a model class of smp, of which the decoder and the last layer are used.
+        options: of that class, as `decoder_channels=(256, 128, 64, 32, 16)`.
+    """
+
+    align_corners = False
+
+    def __init__(self, name: str, num_classes: int, in_channels: Sequence[int], in_strides: Sequence[int], **options):
+        super().__init__()
+        if len(in_channels) != 5:
+            raise ValueError(
+                f"SmpDecoder needs five levels, got {len(in_channels)}: set the backbone's out=('c1', …, 'c5')"
+            )
+        self.num_classes = num_classes
+        model = _smp_model(name, tuple(in_channels), num_classes, in_strides[-1], options)
+        self.decoder, self.segmentation_head = model.decoder, model.segmentation_head
+
+    def set_strides(self, in_strides: Sequence[int]) -> None:
+        """smp's decoders keep their atrous rates at every stride."""
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        n, _, h, w = features[0].shape
+        image = features[0].new_empty((n, 0, 2 * h, 2 * w))  # decoders ask its size only
+        return self.segmentation_head(self.decoder([image, *features]))
+
+
+class _Levels(nn.Module):
+    """What an smp model asks of its encoder while it builds a decoder."""
+
+    def __init__(self, channels: tuple[int, ...], output_stride: int):
+        super().__init__()
+        self.out_channels, self.output_stride = [3, *channels], output_stride
+
+    def set_in_channels(self, in_channels: int, pretrained: bool) -> None: ...
+
+    def make_dilated(self, output_stride: int) -> None: ...
+
+
+def _smp_model(name: str, channels: tuple[int, ...], num_classes: int, output_stride: int, options: dict) -> nn.Module:
+    import segmentation_models_pytorch as smp
+    from segmentation_models_pytorch.encoders import encoders
+
+    models = {m.__name__: m for m in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+    if name not in models:
+        raise ValueError(f"name must be one of {', '.join(sorted(models))}, got {name!r}")
+    if name in ("PAN", "DeepLabV3", "DeepLabV3Plus"):
+        options = {"encoder_output_stride": output_stride, **options}
+    stand_in = "xseg-levels"
+    encoders[stand_in] = {"encoder": lambda **_: _Levels(channels, output_stride), "params": {}}
+    try:
+        return models[name](encoder_name=stand_in, encoder_weights=None, classes=num_classes, **options)
+    finally:
+        del encoders[stand_in]
+
+
+class TorchvisionBackbone(nn.Module):
+    """A backbone under a feature pyramid, as the models of `torchvision.models.detection` want it.
+
+    Args:
+        backbone: by our contract, as `AlignedXception(65, out=("c2", "c3", "c4", "c5"))`.
+        out_channels: of every level of the pyramid.
+        extra_blocks: torchvision's LastLevelMaxPool or LastLevelP6P7.
+    """
+
+    def __init__(self, backbone: nn.Module, out_channels: int = 256, extra_blocks: nn.Module | None = None):
+        super().__init__()
+        self.backbone = backbone
+        self.fpn = FeaturePyramidNetwork(list(backbone.channels), out_channels, extra_blocks)
+        self.out_channels = out_channels
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return self.fpn(OrderedDict((str(i), m) for i, m in enumerate(self.backbone(images))))

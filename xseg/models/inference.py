@@ -1,0 +1,103 @@
+"""How a network's logits become one label a pixel: whole images or windows, several scales, flipping.
+
+Papers: multi-scale and flip as in Chen et al. 2018 (arXiv:1802.02611), Section 4.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Network = Callable[[Tensor], Tensor]  # (N, 3, H, W) -> logits (N, C, H, W), any H and W
+
+
+class Inference:
+    """Labels of whole images or, with `window_hw`, of overlapping windows whose scores are averaged.
+
+    Windows bound the memory: scores are kept for one row of windows at a time, never for the whole image. Each image
+    or window is seen at every scale and, with `flip`, mirrored as well; the probabilities of these are averaged.
+
+    Args:
+        window_hw: of a window in pixels; None for the whole image.
+        overlap: share of a window that the next one repeats.
+        scales: by which each image or window is resized.
+        flip: average with the mirrored image.
+        min_size_hw: images are padded (with the mean, right and below) to at least this, as DeepLab evaluates VOC at
+            513 x 513.
+    """
+
+    def __init__(
+        self,
+        window_hw: Sequence[int] | None = None,
+        overlap: float = 1 / 3,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        min_size_hw: Sequence[int] = (1, 1),
+    ):
+        if not 0 <= overlap < 1:
+            raise ValueError(f"overlap must be a share of the window in [0, 1), got {overlap}")
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"scales must be positive factors, at least one, got {tuple(scales)}")
+        self.window_hw = None if window_hw is None else tuple(window_hw)
+        self.overlap = overlap
+        self.scales = tuple(scales)
+        self.flip = flip
+        self.min_size_hw = tuple(min_size_hw)
+
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> labels (N, H, W) uint8."""
+        height, width = images.shape[-2:]
+        pad_h, pad_w = (max(least - size, 0) for least, size in zip(self.min_size_hw, (height, width), strict=True))
+        images = F.pad(images, (0, pad_w, 0, pad_h))
+        if self.window_hw is None:
+            labels = self.scores(network, images).argmax(1).to(torch.uint8)
+        else:
+            labels = self._slide(network, images)
+        return labels[:, :height, :width]
+
+    def scores(self, network: Network, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> scores (N, C, H, W): logits, or probabilities averaged over scales and mirror images."""
+        if self.scales == (1.0,) and not self.flip:
+            return network(images)
+        total = None
+        size = images.shape[-2:]
+        for scale in self.scales:
+            scaled_size = [max(1, round(s * scale)) for s in size]
+            scaled = images if scale == 1 else F.interpolate(images, scaled_size, mode="bilinear", antialias=True)
+            for mirrored in (False, True) if self.flip else (False,):
+                logits = network(scaled.flip(-1) if mirrored else scaled)
+                logits = F.interpolate(logits.flip(-1) if mirrored else logits, size, mode="bilinear")
+                chances = logits.softmax(1)
+                total = chances if total is None else total.add_(chances)
+        return total
+
+    def _slide(self, network: Network, images: Tensor) -> Tensor:
+        """Rows of windows from top to bottom; a pixel row is decided as soon as no window below covers it."""
+        count, _, height, width = images.shape
+        window_h, window_w = min(self.window_hw[0], height), min(self.window_hw[1], width)
+        labels = images.new_empty((count, height, width), dtype=torch.uint8)
+        tops = list(starts(height, window_h, self.overlap))
+        strip = None  # scores of the windows above, for the rows that the next ones see too
+        for top, following in zip(tops, [*tops[1:], height], strict=True):
+            row, hits = None, images.new_zeros(width)
+            for left in starts(width, window_w, self.overlap):
+                scores = self.scores(network, images[..., top : top + window_h, left : left + window_w])
+                if row is None:
+                    row = scores.new_zeros((count, scores.shape[1], window_h, width))
+                row[..., left : left + window_w] += scores
+                hits[left : left + window_w] += 1
+            row /= hits
+            if strip is not None:
+                row[..., : strip.shape[-2], :] += strip
+            done = following - top
+            labels[:, top : top + done] = row[..., :done, :].argmax(1).to(torch.uint8)
+            strip = row[..., done:, :]
+        return labels
+
+
+def starts(size: int, window: int, overlap: float) -> Iterator[int]:
+    """Left edges of the windows that cover `size` pixels with at least this overlap, evenly spread."""
+    step = max(1, int(window * (1 - overlap)))
+    count = -(-(size - window) // step) + 1
+    return (round(index * (size - window) / max(count - 1, 1)) for index in range(count))

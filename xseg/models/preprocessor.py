@@ -1,0 +1,49 @@
+"""From a collated batch of uint8 images to one normalised tensor on the device."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+
+class Preprocessor(BaseDataPreprocessor):
+    """Moves a batch to the device, pads its images to the largest and normalises: (image - mean) / std, RGB.
+
+    The default is Xception's (2/255) x - 1. Padding is right and below, with the mean: 0 after normalisation.
+
+    Args:
+        mean, std: in 0..255, one number or one a channel. ImageNet's: (123.675, 116.28, 103.53), (58.395, 57.12,
+            57.375).
+    """
+
+    def __init__(self, mean: float | Sequence[float] = 127.5, std: float | Sequence[float] = 127.5):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """dict(images=[(3, h, w) uint8, …], samples) -> dict(images=(N, 3, H, W) float32, samples).
+
+        Each sample gets `input_hw`, the size of its image before padding; its mask is padded with 255 in training.
+        """
+        data = self.cast_data(data)
+        images, samples = data["images"], data.get("samples") or [{} for _ in data["images"]]
+        height = max(image.shape[-2] for image in images)
+        width = max(image.shape[-1] for image in images)
+        batch = torch.stack([F.pad(self.normalise(i), right_below(i, height, width)) for i in images])
+        samples = [{**sample, "input_hw": tuple(i.shape[-2:])} for sample, i in zip(samples, images, strict=True)]
+        if training:
+            for sample in samples:
+                mask = sample["mask"]
+                sample["mask"] = F.pad(mask, right_below(mask, height, width), value=255)
+        return {"images": batch, "samples": samples}
+
+    def normalise(self, image: Tensor) -> Tensor:
+        return (image.float() - self.mean) / self.std
+
+
+def right_below(x: Tensor, height: int, width: int) -> tuple[int, int, int, int]:
+    """Padding for `F.pad` that brings the last two axes to height and width."""
+    return (0, width - x.shape[-1], 0, height - x.shape[-2])

@@ -1,0 +1,161 @@
+"""Segmentor: a backbone, a head and their losses as one mmengine model with three modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from xseg.models.inference import Inference
+from xseg.models.losses import CrossEntropy
+from xseg.models.preprocessor import Preprocessor
+
+
+class Segmentor(BaseModel):
+    """Semantic segmentation: one label a pixel, in the pixels of the original image.
+
+    `forward(images, samples, mode)` by mode:
+        "loss": dict of scalar losses, for training.
+        "predict": one dict(mask=(H, W) uint8 on the device, meta) a sample, at the original image's size.
+        "tensor": logits (N, num_classes, H, W) of normalised images, for export and benchmarks.
+
+    Args:
+        backbone: a module by contract (`channels`, `strides`, `set_output_stride`), or the config of one.
+        head: the config of a head; its `in_channels` and `in_strides` come from the backbone.
+        losses: configs of the losses, summed by their weights; default cross-entropy.
+        aux_head: the config of a second head for training, as `FCNHead`; `aux_weight` is the weight of its losses.
+        preprocessor: mean and std; default Xception's.
+        inference: windows, scales, flip; default the whole image once.
+        channels_last: memory layout of weights and images; faster with tensor cores, AMX and depthwise convolutions.
+        compiled: run backbone and heads through `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | dict,
+        head: nn.Module | dict,
+        losses: Sequence[dict] = (),
+        aux_head: dict | None = None,
+        aux_weight: float = 0.4,
+        preprocessor: nn.Module | dict | None = None,
+        inference: Inference | dict | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
+    ):
+        super().__init__(data_preprocessor=build(preprocessor, MODELS) or Preprocessor())
+        self.backbone = build(backbone, MODELS)
+        features = {"in_channels": self.backbone.channels, "in_strides": self.backbone.strides}
+        self.head = build(head, MODELS, **features)
+        self.aux_head = build(aux_head, MODELS, **features)
+        self.aux_weight = aux_weight
+        self.losses = nn.ModuleList(build(loss, MODELS) for loss in losses or [{"type": CrossEntropy}])
+        self.inference = build(inference, MODELS) or Inference()
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+        if compiled:
+            for module in filter(None, (self.backbone, self.head, self.aux_head)):
+                module.compile()
+        self.classes: tuple[str, ...] = tuple(f"class {index}" for index in range(self.num_classes))
+        self.palette: list[tuple[int, int, int]] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return self.head.num_classes
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Change the resolution of the features, also after training; atrous rates follow, weights stay."""
+        self.backbone.set_output_stride(output_stride)
+        for head in filter(None, (self.head, self.aux_head)):
+            head.set_strides(self.backbone.strides)
+
+    def forward(self, images: Tensor, samples: list[dict] | None = None, mode: str = "tensor"):
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if mode == "loss":
+            return self.loss(images, samples)
+        if mode == "predict":
+            return self.predict_batch(images, samples)
+        if mode == "tensor":
+            return self.logits(images)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def loss(self, images: Tensor, samples: list[dict]) -> dict[str, Tensor]:
+        """Losses of the head and, as `aux_…`, of the auxiliary head."""
+        masks = torch.stack([sample["mask"] for sample in samples]).long()
+        features = self.backbone(images)
+        losses = self._losses(self.head, features, masks)
+        if self.aux_head is not None:
+            aux = self._losses(self.aux_head, features, masks)
+            losses |= {f"aux_{name}": self.aux_weight * value for name, value in aux.items()}
+        return losses
+
+    def _losses(self, head: nn.Module, features: list[Tensor], masks: Tensor) -> dict[str, Tensor]:
+        logits = resize(head(features), masks.shape[-2:], head.align_corners)
+        return {loss_name(loss): loss.weight * loss(logits, masks) for loss in self.losses}
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits at the size of the images, whatever that is.
+
+        Maps sit at k * stride, so an image whose corners are to be aligned is padded to k * stride + 1 pixels
+        (513, 769, 1025 x 2049), any other to k * stride.
+        """
+        height, width = images.shape[-2:]
+        stride, extra = max(self.backbone.strides), int(self.head.align_corners)
+        padded_h, padded_w = (-(-(size - extra) // stride) * stride + extra for size in (height, width))
+        padded = F.pad(images, (0, padded_w - width, 0, padded_h - height))
+        logits = resize(self.head(self.backbone(padded)), (padded_h, padded_w), self.head.align_corners)
+        return logits[..., :height, :width]
+
+    def predict_batch(self, images: Tensor, samples: list[dict]) -> list[dict]:
+        labels = self.inference(lambda x: self.logits(x).float(), images)
+        results = []
+        for label, sample in zip(labels, samples, strict=True):
+            height, width = sample["input_hw"]
+            mask = label[:height, :width]
+            meta = sample.get("meta", {"size_hw": (height, width)})
+            if mask.shape != tuple(meta["size_hw"]):  # the evaluation pipeline resized the image
+                mask = F.interpolate(mask[None, None].float(), meta["size_hw"], mode="nearest-exact")[0, 0].byte()
+            results.append({"mask": mask, "meta": meta})
+        return results
+
+    @torch.inference_mode()
+    def predict(self, image: str | PathLike | np.ndarray | Tensor):
+        """Segment one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
+        from xseg.data.images import read_image
+        from xseg.results import SegmentationResult
+
+        path = None
+        if isinstance(image, (str, PathLike)):
+            path, image = image, read_image(image)
+        elif isinstance(image, np.ndarray):
+            image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+            raise ValueError(f"image must be 3 channels of uint8 RGB, got {tuple(image.shape)} {image.dtype}")
+        self.eval()
+        data = self.data_preprocessor({"images": [image], "samples": [{}]})
+        mask = self.forward(**data, mode="predict")[0]["mask"].cpu().numpy()
+        return SegmentationResult(mask, self.classes, self.palette, image=image.permute(1, 2, 0).numpy(), path=path)
+
+
+def build(config: nn.Module | dict | None, registry, **arguments):
+    """The object a config describes, with `arguments` for what the config leaves open; an object passes through."""
+    return registry.build({**arguments, **config}) if isinstance(config, dict) else config
+
+
+def resize(logits: Tensor, size_hw: Sequence[int], align_corners: bool) -> Tensor:
+    if tuple(logits.shape[-2:]) == tuple(size_hw):
+        return logits
+    return F.interpolate(logits, tuple(size_hw), mode="bilinear", align_corners=align_corners)
+
+
+def loss_name(loss: nn.Module) -> str:
+    """Key in the log: loss_ce, loss_dice, …; mmengine sums all keys that hold "loss"."""
+    name = type(getattr(loss, "loss", loss)).__name__
+    return "loss_" + name.removesuffix("Loss").replace("CrossEntropy", "Ce").lower()

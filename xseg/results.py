@@ -1,0 +1,60 @@
+"""What `model.predict` gives back: labels in the original image's pixels, and how to see and save them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xseg.drawing import colour_mask, overlay, write_image
+
+
+@dataclass
+class SegmentationResult:
+    """One segmented image.
+
+    mask: (H, W) uint8 class indices. image: (H, W, 3) uint8 RGB. palette: RGB per class; VOC's rule if None.
+    """
+
+    mask: np.ndarray
+    classes: tuple[str, ...]
+    palette: list[tuple[int, int, int]] | None
+    image: np.ndarray
+    path: str | Path | None = None
+
+    def __post_init__(self):
+        if self.palette is None:
+            from xseg.data.classes import voc_palette
+
+            self.palette = voc_palette(len(self.classes))
+
+    def colours(self) -> np.ndarray:
+        """(H, W, 3) uint8: each pixel in the colour of its class."""
+        return colour_mask(self.mask, self.palette)
+
+    def overlay(self) -> np.ndarray:
+        """(H, W, 3) uint8: the image under its coloured mask."""
+        return overlay(self.image, self.mask, self.palette)
+
+    def shares(self) -> dict[str, float]:
+        """Class name -> share of the image's pixels, largest first; classes not seen are left out."""
+        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
+        order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
+        return {self.classes[index]: counts[index] / self.mask.size for index in order}
+
+    def summary(self) -> str:
+        """`road 41 %, sky 22 %, …`"""
+        shares = [f"{name} {100 * share:.0f} %" for name, share in self.shares().items() if share >= 0.005]
+        return ", ".join(shares[:6]) + (f", {len(shares) - 6} more" if len(shares) > 6 else "")
+
+    def save(self, path: str | Path) -> None:
+        """Write the overlay to a picture file."""
+        write_image(path, self.overlay())
+
+    def save_mask(self, path: str | Path) -> None:
+        """Write the labels as a palette PNG: pixel values are class indices."""
+        from xseg.data.images import write_mask
+
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_mask(path, self.mask, self.palette)

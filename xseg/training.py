@@ -1,0 +1,215 @@
+"""`xseg.train(config)`: one training, from a config to a checkpoint. The command `xseg train` is a door to this."""
+
+import itertools
+import os
+import tempfile
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from xseg.config import fill_num_classes
+from xseg.engine import StopOnSignalHook, find_resumable, read_checkpoint
+from xseg.engine import load_from as load_weights
+from xseg.engine.checkpoint import check_resumable
+
+LAUNCHERS = ("none", "pytorch", "slurm")
+NOISE = (  # FutureWarnings that mmengine 0.10.7 causes in today's torch
+    r".*GradScaler.*is deprecated",
+    r".*autocast.*is deprecated",
+    r".*broadcast_buffers.*",
+)
+_RUNS = itertools.count()
+
+# What this file puts into a config it names by its registered name: a class would break the config's dump.
+
+
+def train(
+    config: Config | str | os.PathLike,
+    *,
+    work_dir: str | os.PathLike | None = None,
+    resume: bool | str | os.PathLike = False,
+    load_from: str | os.PathLike | dict | None = None,
+    amp: str | None = None,
+    seed: int | None = None,
+    launcher: str = "none",
+    dry_run: bool = False,
+    overrides: dict | None = None,
+) -> Runner:
+    """Train a model as the config says; returns mmengine's Runner after the last iteration.
+
+    Args:
+        config: a mmengine Config, or the path or name of one.
+        work_dir: for checkpoints and logs; `work_dirs/<name of the config>` if neither given here nor in the config.
+        resume: a checkpoint, or True for the newest readable one of work_dir. A work dir without any checkpoint is
+            started afresh, so that a job that is requeued can always run the same command.
+        load_from: weights to start from, strict in names and shapes; the weights of a bare backbone fit too.
+            dict(path=…, new=["head.classifier"]) leaves the named modules as initialised.
+        amp: "bf16" or "fp16" for mixed precision.
+        seed: of weights, order and augmentation; the config's if None. A resumed run keeps its own.
+        launcher: "pytorch" under torchrun, "slurm" under srun, else "none".
+        dry_run: two optimizer steps, one validation batch and one checkpoint in a temporary folder: does it all fit?
+        overrides: {"train_dataloader.batch_size": 4, …}.
+
+    Raises SystemExit(128 + signal) after a signal stopped the run and its checkpoint is saved (143 for SIGTERM).
+    """
+    cfg = _config(config, overrides)
+    fill_num_classes(cfg)
+    _check_launcher(launcher)
+    if resume and load_from:
+        raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
+    if amp is not None:
+        _set_amp(cfg, amp)
+    if seed is not None:
+        cfg.randomness = {**cfg.get("randomness", {}), "seed": seed}
+    cfg.launcher = launcher
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="xseg-dry-run-") as folder:
+            _shorten(cfg)
+            runner = _run(cfg, Path(folder), False, load_from)
+            print(f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({_name(cfg)})")
+            return runner
+    return _run(cfg, Path(work_dir or cfg.get("work_dir") or f"work_dirs/{_name(cfg)}"), resume, load_from, seed)
+
+
+def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None) -> Runner:
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = f"{_name(cfg)}-{next(_RUNS)}"  # two runs in one second would share logger and visualizer
+    load_from = load_from or cfg.get("load_from")
+    cfg.load_from, cfg.resume = None, False
+    checkpoint = _resumable(work_dir, resume)
+    if checkpoint is not None:
+        _set_resume(cfg, checkpoint, seed)
+    with quiet(), processes(cfg):
+        runner = Runner.from_cfg(cfg)
+        if load_from and checkpoint is None:
+            _start_from(runner, load_from)
+        try:
+            runner.train()
+        finally:
+            for hook in runner.hooks:
+                if isinstance(hook, StopOnSignalHook):
+                    hook.restore()
+        _report(runner)
+    if getattr(runner, "stopped_by_signal", None):
+        raise SystemExit(128 + runner.stopped_by_signal)
+    return runner
+
+
+def _config(config, overrides: dict | None) -> Config:
+    if not isinstance(config, Config):
+        from xseg.config import load_config
+
+        return load_config(config, overrides)
+    cfg = config.copy()
+    if overrides:
+        cfg.merge_from_dict(overrides)
+    return cfg
+
+
+def _name(cfg: Config) -> str:
+    return Path(cfg.filename).stem if cfg.filename else "train"
+
+
+def _check_launcher(launcher: str) -> None:
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
+    world_size = int(os.environ.get("WORLD_SIZE", 1))
+    if launcher == "none" and world_size > 1:
+        raise ValueError(f"launcher must be 'pytorch' under torchrun (WORLD_SIZE={world_size}), got 'none'")
+    if launcher == "pytorch" and "LOCAL_RANK" not in os.environ:
+        raise ValueError("launcher 'pytorch' needs torchrun: torchrun --nproc-per-node N -m xseg train …")
+    if launcher == "slurm" and not torch.cuda.is_available():
+        raise ValueError("launcher 'slurm' needs CUDA; on CPU use torchrun and 'pytorch'")
+
+
+def _set_amp(cfg: Config, amp: str) -> None:
+    if amp not in ("bf16", "fp16"):
+        raise ValueError(f"amp must be 'bf16' or 'fp16', got {amp!r}")
+    if amp == "fp16" and not torch.cuda.is_available():
+        raise ValueError("amp must be 'bf16' on CPU, got 'fp16'")
+    kept = {key: value for key, value in cfg.optim_wrapper.items() if key not in ("type", "dtype", "loss_scale")}
+    cfg.optim_wrapper = dict(type="XsegAmpOptimWrapper", dtype=amp, **kept)
+
+
+def _shorten(cfg: Config) -> None:
+    """Everything once, quickly: a misspelt hook argument or save_best key fails now, not after hours."""
+    steps = 2 * cfg.optim_wrapper.get("accumulative_counts", 1)
+    cfg.train_cfg.update(max_iters=steps, val_interval=steps, val_begin=1, dynamic_intervals=None)
+    for hook in [*cfg.get("custom_hooks", []), *cfg.get("default_hooks", {}).values()]:
+        for key in ("begin_iter", "save_begin"):
+            if key in hook:
+                hook[key] = 0
+    if "checkpoint" in cfg.get("default_hooks", {}):
+        cfg.default_hooks.checkpoint.interval = steps
+    if cfg.get("val_dataloader"):
+        world_size = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", 1)))
+        limit = cfg.val_dataloader.get("batch_size", 1) * world_size
+        cfg.val_dataloader.sampler = dict(type="EvalSampler", limit=limit)
+
+
+def _resumable(work_dir: Path, resume) -> Path | None:
+    """The checkpoint to resume. With resume=True, a folder without a single .pth starts afresh, with a warning: a
+    preempted job must be able to run the same command again even if it had no time to save. Files that are all
+    unreadable are an error: to begin again over them would destroy what may be rescued."""
+    if resume is True:
+        if not any(work_dir.glob("*.pth")):
+            print_log(f"Nothing to resume in {work_dir}: starting afresh", logger="current", level=30)
+            return None
+        return find_resumable(work_dir)
+    return Path(resume) if resume else None
+
+
+def _set_resume(cfg: Config, path: Path, seed: int | None) -> None:
+    checkpoint = read_checkpoint(path)
+    check_resumable(checkpoint, path)
+    saved = checkpoint["meta"].get("seed")
+    if seed is not None and seed != saved:
+        raise ValueError(f"seed must be that of the resumed run ({saved}), got {seed}; leave it out")
+    cfg.randomness = {**cfg.get("randomness", {}), "seed": saved}
+    cfg.load_from, cfg.resume = str(path), True
+
+
+def _start_from(runner: Runner, load_from) -> None:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if hasattr(model, "init_weights"):
+        model.init_weights()  # now: Runner.train() would call it on top of the weights, but does so only once
+    source = dict(load_from) if isinstance(load_from, dict) else dict(path=load_from)
+    load_weights(model, source["path"], tuple(source.get("new", ())))
+
+
+@contextmanager
+def quiet():
+    with warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message=message, category=FutureWarning)
+        yield
+
+
+@contextmanager
+def processes(cfg: Config):
+    """The process group, for the time of the run. mmengine makes it on CUDA; its way on CPU asks for a driver."""
+    group, on_cpu = torch.distributed, not torch.cuda.is_available()
+    ours = cfg.launcher != "none" and not group.is_initialized()
+    if cfg.launcher != "none" and on_cpu:
+        if ours:
+            group.init_process_group("gloo")
+        unused = cfg.get("find_unused_parameters", False)
+        wrapper = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
+        cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", **wrapper)
+    yield  # not closed after an error: the other ranks may be waiting inside, and torchrun ends them
+    if ours and group.is_initialized():
+        group.destroy_process_group()
+
+
+def _report(runner: Runner) -> None:
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            best = getattr(hook, "best_ckpt_path", None)
+            runner.logger.info(f"Last checkpoint: {hook.last_ckpt}" + (f"; best: {best}" if best else ""))
