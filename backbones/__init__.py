@@ -1,4 +1,4 @@
-"""Backbones: `forward(images) -> list[Tensor]`, with `channels`, `strides` and `output_stride`. They need torch alone."""
+"""Backbones, on torch alone: `forward(images) -> list[Tensor]`, with `channels`, `strides` and `output_stride`."""
 
 from backbones.aligned_xception import AlignedXception
 from backbones.xception import Xception

@@ -5,6 +5,7 @@ Topology, taps and ReLUs follow the released code and weights (TensorFlow `resea
 they differ from the paper's text. Tests hold it equal to that program and to timm.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -155,7 +156,7 @@ class AlignedXception(Trunk):
         self.level_channels = {level: self.rows[index].channels[1] for index, level in self.taps.items()}
         self.level_channels["c5"] = previous
         cuts = (0, strided[0] + 1, strided[1] + 1, strided[3], len(self.rows))  # the middle flow counts to C4
-        self.stages = [[self.stem], *([*self.blocks[a:b]] for a, b in zip(cuts, cuts[1:], strict=False))]
+        self.stages = [[self.stem], *([*self.blocks[a:b]] for a, b in itertools.pairwise(cuts))]
         init_truncated_normal(self)
         self.set_output_stride(output_stride)
         self.train()

@@ -1,12 +1,13 @@
-"""DeepLabv3+ Xception-41, output stride 16, Cityscapes.   xseg train deeplabv3plus_xception41_cityscapes
+"""DeepLabv3+ Xception-41, output stride 16, Cityscapes.
+xseg train deeplabv3plus_xception41_cityscapes
 Result: not measured; no published one."""
 
 from mmengine.config import read_base
 
 with read_base():
+    from ._base_.cityscapes import *
     from ._base_.runtime import *
     from ._base_.schedule_90k import *
-    from ._base_.cityscapes import *
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus

@@ -5,9 +5,9 @@ Result: see the README, CamVid."""
 from mmengine.config import read_base
 
 with read_base():
+    from ._base_.custom import *
     from ._base_.runtime import *
     from ._base_.schedule_adamw import *
-    from ._base_.custom import *
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus

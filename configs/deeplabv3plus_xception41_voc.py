@@ -1,4 +1,5 @@
-"""DeepLabv3+ Xception-41, output stride 16, VOC 2012 aug.   xseg train deeplabv3plus_xception41_voc
+"""DeepLabv3+ Xception-41, output stride 16, VOC 2012 aug.
+xseg train deeplabv3plus_xception41_voc
 Result: not measured; no published one."""
 
 from mmengine.config import read_base

@@ -1,4 +1,5 @@
-"""DeepLabv3+ Xception-65, output stride 16, VOC 2012 aug.   xseg train deeplabv3plus_xception65_voc
+"""DeepLabv3+ Xception-65, output stride 16, VOC 2012 aug.
+xseg train deeplabv3plus_xception65_voc
 Result: not measured; reference 79.79 with this decoder, ImageNet-pretrained (arXiv:1802.02611, Table 5)."""
 
 from mmengine.config import read_base

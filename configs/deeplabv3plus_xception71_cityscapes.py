@@ -1,12 +1,13 @@
-"""DeepLabv3+ Xception-71, output stride 16, Cityscapes.   xseg train deeplabv3plus_xception71_cityscapes
+"""DeepLabv3+ Xception-71, output stride 16, Cityscapes.
+xseg train deeplabv3plus_xception71_cityscapes
 Result: not measured; reference 79.55, ImageNet-pretrained (arXiv:1802.02611, Table 7)."""
 
 from mmengine.config import read_base
 
 with read_base():
+    from ._base_.cityscapes import *
     from ._base_.runtime import *
     from ._base_.schedule_90k import *
-    from ._base_.cityscapes import *
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus

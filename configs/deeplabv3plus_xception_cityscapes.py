@@ -1,12 +1,13 @@
-"""DeepLabv3+ on the original Xception with a SAME stem, output stride 16, Cityscapes.   xseg train deeplabv3plus_xception_cityscapes
+"""DeepLabv3+ on the original Xception with a SAME stem, output stride 16, Cityscapes.
+xseg train deeplabv3plus_xception_cityscapes
 Result: not measured; no published one."""
 
 from mmengine.config import read_base
 
 with read_base():
+    from ._base_.cityscapes import *
     from ._base_.runtime import *
     from ._base_.schedule_90k import *
-    from ._base_.cityscapes import *
 
 from backbones import Xception
 from heads import DeepLabV3Plus

@@ -1,4 +1,5 @@
-"""DeepLabv3+ on the original Xception with a SAME stem, output stride 16, VOC 2012 aug.   xseg train deeplabv3plus_xception_voc
+"""DeepLabv3+ on the original Xception with a SAME stem, output stride 16, VOC 2012 aug.
+xseg train deeplabv3plus_xception_voc
 Result: not measured; no published one."""
 
 from mmengine.config import read_base

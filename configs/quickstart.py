@@ -1,4 +1,5 @@
-"""DeepLabv3+ on a quarter-width Xception-41, drawn shapes of 128 x 128.   xseg train quickstart
+"""DeepLabv3+ on a quarter-width Xception-41, drawn shapes of 128 x 128.
+xseg train quickstart
 Result: see the README."""
 
 from mmengine.config import read_base

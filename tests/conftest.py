@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-torch.set_num_threads(2)
 
 
 @pytest.fixture

@@ -22,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.run(arguments)
     try:
         return arguments.run(arguments)
-    except (ValueError, KeyError, FileNotFoundError, ModuleNotFoundError) as error:
+    except BrokenPipeError:  # `xseg … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, KeyError, OSError, ModuleNotFoundError, FloatingPointError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"xseg: error: {message}", file=sys.stderr)
         print("xseg: --traceback before the command shows where", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `xseg … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,8 +61,12 @@ def add_train(commands) -> None:
     command.add_argument("--new", nargs="+", metavar="MODULE", default=[], help="modules that --load-from leaves new")
     command.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
     command.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
-    command.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun")
-    command.add_argument("--dry-run", action="store_true", help="two steps, one validation batch, one checkpoint, no trace")
+    command.add_argument(
+        "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="two steps, one validation batch, one checkpoint, no trace"
+    )
     command.set_defaults(run=run_train)
 
 
@@ -72,13 +76,17 @@ def add_eval(commands) -> None:
     command.add_argument("weights", metavar="WEIGHTS", help="a checkpoint, or a work dir, of which the best is taken")
     command.add_argument("--out", metavar="DIR", help="for numbers and pictures (default: eval/ beside the weights)")
     command.add_argument("--worst", type=int, default=8, metavar="N", help="draw the N worst images (default: 8)")
-    command.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun")
+    command.add_argument(
+        "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun"
+    )
     command.set_defaults(run=run_eval)
 
 
 def add_predict(commands) -> None:
     command = commands.add_parser("predict", help="segment images, folders or glob patterns")
-    command.add_argument("weights", metavar="WEIGHTS", help="a checkpoint of ours, or a work dir, of which the best is taken")
+    command.add_argument(
+        "weights", metavar="WEIGHTS", help="a checkpoint of ours, or a work dir, of which the best is taken"
+    )
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, patterns such as 'in/*.jpg'")
     command.add_argument("--out", default="predictions", metavar="DIR", help="default: predictions")
     command.add_argument("--config", metavar="CONFIG", help="for weights that do not say which model they are")
@@ -91,14 +99,18 @@ def add_predict(commands) -> None:
 
 
 def add_data(commands) -> None:
-    group = commands.add_parser("data", help="check and convert data sets").add_subparsers(required=True, metavar="WHAT")
+    group = commands.add_parser("data", help="check and convert data sets").add_subparsers(
+        required=True, metavar="WHAT"
+    )
     check = group.add_parser("check", help="audit a config's data before training; exits with 3 on faults")
     add_config_arguments(check)
     check.set_defaults(run=run_data_check)
     convert = group.add_parser("convert", help="bring a data set into a layout that configs read")
     formats = convert.add_subparsers(required=True, metavar="FORMAT")
     sbd = formats.add_parser("sbd", help="SBD's .mat files: VOC's augmented training set of 10,582 images")
-    sbd.add_argument("sbd_root", metavar="SBD", help="folder that holds cls/, train.txt and val.txt, or dataset/ with them")
+    sbd.add_argument(
+        "sbd_root", metavar="SBD", help="folder that holds cls/, train.txt and val.txt, or dataset/ with them"
+    )
     sbd.add_argument("voc_root", metavar="VOC2012", help="folder that holds JPEGImages/ and SegmentationClass/")
     sbd.set_defaults(run=run_convert_sbd)
 

@@ -109,7 +109,9 @@ def check_config(cfg: Config, source: str | os.PathLike = "config") -> None:
         for key in node:
             if allowed is not None and key not in allowed:
                 owner = getattr(node.get("type"), "__name__", node.get("type", "a data loader"))
-                raise KeyError(f"{source}: unknown key {place}.{key}{suggest(key, allowed)}; {owner} has no such argument")
+                raise KeyError(
+                    f"{source}: unknown key {place}.{key}{suggest(key, allowed)}; {owner} has no such argument"
+                )
 
 
 def check_override(cfg: Config, dotted: str) -> None:

@@ -57,7 +57,9 @@ def legend(classes: Sequence[str], palette: Palette, width: int) -> np.ndarray:
             top = 24 * row + 5
             cv2.rectangle(picture, (x + 8, top), (x + 24, top + 15), tuple(map(int, colour)), -1)
             cv2.rectangle(picture, (x + 8, top), (x + 24, top + 15), (200, 200, 200), 1)
-            cv2.putText(picture, name, (x + 30, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+            cv2.putText(
+                picture, name, (x + 30, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA
+            )
     return picture
 
 

@@ -19,7 +19,7 @@ from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
 from xseg.engine import load_strict, read_checkpoint
 from xseg.evaluation import SegmentationMetric
 from xseg.loading import resolve_weights
-from xseg.train import processes, quiet
+from xseg.training import processes, quiet
 
 
 def evaluate(
@@ -48,7 +48,9 @@ def evaluate(
     out = Path(out or weights.parent / "eval")
     for part in ("dataloader", "evaluator", "cfg"):
         cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
-    for key in [key for key in cfg if key.startswith(("train_", "val_")) or key in ("optim_wrapper", "param_scheduler")]:
+    for key in [
+        key for key in cfg if key.startswith(("train_", "val_")) or key in ("optim_wrapper", "param_scheduler")
+    ]:
         cfg[key] = None
     if cfg.test_cfg is not None:
         cfg.test_cfg = {k: v for k, v in cfg.test_cfg.items() if k == "fp16"}

@@ -10,13 +10,18 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from xseg.config import fill_num_classes, find_config, load_config
+from xseg.config import fill_num_classes, load_config
 from xseg.engine import latest_checkpoints, load_strict, read_checkpoint
 
 OUR_PACKAGES = ("backbones.", "heads.", "xseg.models.")
 
 
-def load(source: str | os.PathLike, weights: str | os.PathLike | None = None, device: str | None = None) -> nn.Module:
+def load(
+    source: str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    device: str | None = None,
+    data_root: str | os.PathLike | None = None,
+) -> nn.Module:
     """A model in eval mode.
 
     Args:
@@ -24,6 +29,7 @@ def load(source: str | os.PathLike, weights: str | os.PathLike | None = None, de
             is taken), or a config's path or name.
         weights: for a config, the checkpoint to load; without it the weights are random.
         device: default "cuda" if there is one.
+        data_root: for a config, where its data set lies; needed for the class names only.
     """
     import xseg.models  # noqa: F401  registers
 
@@ -31,7 +37,7 @@ def load(source: str | os.PathLike, weights: str | os.PathLike | None = None, de
     if path.suffix == ".py" or not path.exists():
         if path.suffix in (".pth", ".safetensors"):
             raise FileNotFoundError(f"no checkpoint {path}")
-        cfg = load_config(find_config(source))
+        cfg = load_config(source, data_root=data_root)
         classes = fill_num_classes(cfg)
         model = MODELS.build(cfg.model)
         meta = {"classes": classes}
@@ -44,7 +50,9 @@ def load(source: str | os.PathLike, weights: str | os.PathLike | None = None, de
         checkpoint = read_checkpoint(path)
         meta = checkpoint.get("meta", {}).get("xseg")
         if not meta:
-            raise ValueError(f"{path} does not say which model it holds: give its config too, `xseg.load(CONFIG, {path})`")
+            raise ValueError(
+                f"{path} does not say which model it holds: give its config too, `xseg.load(CONFIG, {path})`"
+            )
         model = MODELS.build(_classes_of(meta["model"], path))
         load_strict(model, checkpoint["state_dict"], path)
     model.classes = tuple(meta["classes"])
@@ -75,7 +83,9 @@ def _classes_of(config: object, path: Path) -> object:
     built = {key: _classes_of(value, path) for key, value in config.items()}
     if (name := built.get("type")) is not None:
         module, _, attribute = str(name).rpartition(".")
-        cls = getattr(importlib.import_module(module), attribute, None) if f"{module}.".startswith(OUR_PACKAGES) else None
+        cls = (
+            getattr(importlib.import_module(module), attribute, None) if f"{module}.".startswith(OUR_PACKAGES) else None
+        )
         if not isinstance(cls, type):
             raise ValueError(f"{path} asks for {name!r}, which is no model of xseg: refused")
         built["type"] = cls

@@ -1,5 +1,6 @@
 """`xseg.train(config)`: one training, from a config to a checkpoint. The command `xseg train` is a door to this."""
 
+import copy
 import itertools
 import os
 import tempfile
@@ -14,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from xseg.config import fill_num_classes
+from xseg.config import fill_num_classes, load_config
 from xseg.engine import StopOnSignalHook, find_resumable, read_checkpoint
 from xseg.engine import load_from as load_weights
 from xseg.engine.checkpoint import check_resumable
@@ -104,10 +105,8 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
 
 def _config(config, overrides: dict | None) -> Config:
     if not isinstance(config, Config):
-        from xseg.config import load_config
-
         return load_config(config, overrides)
-    cfg = config.copy()
+    cfg = copy.deepcopy(config)  # Config.copy is shallow
     if overrides:
         cfg.merge_from_dict(overrides)
     return cfg
@@ -134,8 +133,8 @@ def _set_amp(cfg: Config, amp: str) -> None:
         raise ValueError(f"amp must be 'bf16' or 'fp16', got {amp!r}")
     if amp == "fp16" and not torch.cuda.is_available():
         raise ValueError("amp must be 'bf16' on CPU, got 'fp16'")
-    kept = {key: value for key, value in cfg.optim_wrapper.items() if key not in ("type", "dtype", "loss_scale")}
-    cfg.optim_wrapper = dict(type="XsegAmpOptimWrapper", dtype=amp, **kept)
+    cfg.optim_wrapper.pop("loss_scale", None)  # of mmengine's wrapper
+    cfg.optim_wrapper.update(type="XsegAmpOptimWrapper", dtype=amp)  # in place: what is lazy in it must stay so
 
 
 def _shorten(cfg: Config) -> None:

@@ -13,7 +13,7 @@ import torch
 from engine.toy import ToyData, toy_config
 
 from xseg.engine import TrainSampler, read_checkpoint
-from xseg.train import train
+from xseg.training import train
 
 ROOT = Path(__file__).parents[2]
 

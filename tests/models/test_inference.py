@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -44,7 +46,7 @@ def test_windows_cover_every_pixel(size, window, overlap):
     lefts = list(starts(size, window, overlap))
     assert lefts[0] == 0
     assert lefts[-1] == size - window
-    assert all(b - a <= max(1, window * (1 - overlap)) + 1 for a, b in zip(lefts, lefts[1:], strict=False))
+    assert all(b - a <= max(1, window * (1 - overlap)) + 1 for a, b in itertools.pairwise(lefts))
 
 
 def test_sliding_keeps_one_row_of_windows_at_a_time():

@@ -7,7 +7,11 @@ from xseg.models import CrossEntropy, OhemCrossEntropy, SmpLoss
 
 LOGITS = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(0))
 MASKS = torch.randint(0, 5, (2, 6, 7), generator=torch.Generator().manual_seed(1))
-ALL = [CrossEntropy(), OhemCrossEntropy(), *(SmpLoss(name) for name in ("Dice", "Lovasz", "Focal", "Tversky", "Jaccard"))]
+ALL = [
+    CrossEntropy(),
+    OhemCrossEntropy(),
+    *(SmpLoss(name) for name in ("Dice", "Lovasz", "Focal", "Tversky", "Jaccard")),
+]
 
 
 def by_name(loss):

@@ -234,9 +234,9 @@ def _mismatch(model, own, state, source, missing, unexpected, reshaped) -> str:
             lines.append(f"  {title} ({len(names)}): {_some(names)}")
     if reshaped and not missing and not unexpected:
         owners = list(dict.fromkeys(name.rpartition(".")[0] for name in reshaped))
-        lines.append(f"  for other classes, let it be new: load_from=dict(path=…, new={owners[:10]})")
+        lines.append(f"  for other classes leave it as initialised: --load-from … --new {' '.join(owners[:10])}")
         return "\n".join(lines)
     origins = [whose for prefixes, whose in ORIGINS if all(any(n.startswith(p) for n in state) for p in prefixes)]
     guess = f"they seem to come from {origins[0]}; " if origins else ""
-    lines.append(f"  {guess}use the config that they were trained with, or convert them: xseg weights convert")
+    lines.append(f"  {guess}use the config that they were trained with")
     return "\n".join(lines)

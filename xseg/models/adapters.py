@@ -83,7 +83,9 @@ class TimmBackbone(_Adapted):
         try:
             return timm.create_model(self.name, features_only=True, **options)
         except (TypeError, NotImplementedError) as error:
-            raise ValueError(f"timm's {self.name} cannot be dilated to output stride {output_stride}: {error}") from error
+            raise ValueError(
+                f"timm's {self.name} cannot be dilated to output stride {output_stride}: {error}"
+            ) from error
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps = self.net(images)

@@ -1,0 +1,102 @@
+import pytest
+from mmengine.config import Config
+
+from xseg.config import check_config, fill_num_classes, find_config, load_config, shipped_configs
+from xseg.data import write_shapes
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("shapes") / "shapes"
+    write_shapes(root, num_train=4, num_val=2, size_hw=(48, 48))
+    return root
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_shipped_config_reads_checks_and_can_be_saved(name, tmp_path):
+    cfg = load_config(name)
+    (tmp_path / "saved.py").write_text(cfg.pretty_text)
+    assert load_config(tmp_path / "saved.py").model.backbone.type is not None
+    header = find_config(name).read_text().split('"""')[1]
+    assert f"xseg train {name}" in header
+    assert "Result:" in header
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_schedule_ends_with_its_run(name):
+    cfg = load_config(name)
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters + 1  # DeepLab's poly: the last step is not at 0
+    assert cfg.train_cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0 or cfg.train_cfg.max_iters >= 1000
+    assert cfg.train_dataloader.dataset.type == cfg.val_dataloader.dataset.type
+
+
+def test_a_name_near_a_shipped_one_is_suggested():
+    with pytest.raises(FileNotFoundError, match="did you mean 'deeplabv3plus_xception65_voc'"):
+        load_config("deeplabv3plus_xception65_vok")
+
+
+def test_yaml_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="YAML configs can run code"):
+        find_config(tmp_path / "x.yaml")
+
+
+def test_a_syntax_error_names_file_and_line(tmp_path):
+    (tmp_path / "bad.py").write_text("a = 1\nb = = 2\n")
+    with pytest.raises(ValueError, match=r"bad.py: line 2"):
+        load_config(tmp_path / "bad.py")
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("model.backbone.dept", "model.backbone.depth"),
+        ("modle.backbone.depth", "model"),
+        ("train_dataloader.batchsize", "train_dataloader.batch_size"),
+        ("train_dataloader.dataset.transforms.0.scales", "train_dataloader.dataset.transforms.0.scale"),
+        ("default_hooks.checkpoint.intervall", "default_hooks.checkpoint.interval"),
+        ("optim_wrapper.optimizer.learning", None),
+    ],
+)
+def test_a_misspelt_override_is_refused_with_what_was_meant(key, meant):
+    with pytest.raises(KeyError, match=f"did you mean '{meant}'" if meant else "unknown key"):
+        load_config("quickstart", {key: 1})
+
+
+def test_overrides_reach_lists_and_arguments_that_the_config_leaves_out():
+    cfg = load_config("quickstart", {"train_dataloader.dataset.transforms.0.scale": (1, 1), "model.backbone.drop_path": 0.1})
+    assert cfg.train_dataloader.dataset.transforms[0].scale == (1, 1)
+    assert cfg.model.backbone.drop_path == 0.1
+    with pytest.raises(KeyError, match="must be an index below that"):
+        load_config("quickstart", {"train_dataloader.dataset.transforms.9.scale": 1})
+    with pytest.raises(KeyError, match="has no keys"):
+        load_config("quickstart", {"train_cfg.max_iters.x": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.backbone.widht = 0.5", "unknown key model.backbone.widht; did you mean 'width'"),
+        ("train_dataloader.batch_sise = 5", "did you mean 'batch_size'"),
+        ("custom_hook = []", "unknown key 'custom_hook'; did you mean 'custom_hooks'"),
+    ],
+)
+def test_a_misspelt_key_in_a_file_is_refused(tmp_path, change, message):
+    text = load_config("quickstart").pretty_text
+    (tmp_path / "mine.py").write_text(f"{text}\n{change}\n".replace("model.backbone.widht", "model['backbone']['widht']").replace("train_dataloader.batch_sise", "train_dataloader['batch_sise']"))
+    with pytest.raises(KeyError, match="mine.py") as caught:
+        load_config(tmp_path / "mine.py")
+    assert message in str(caught.value)
+
+
+def test_variables_of_ones_own_are_no_faults():
+    check_config(Config({"crop": (3, 3), "my_classes": ["a"]}))
+
+
+def test_num_classes_follow_the_data(shapes):
+    cfg = load_config("quickstart", data_root=shapes)
+    cfg.train_dataloader.dataset.update(num_images={"train": 4, "val": 2}, size_hw=(48, 48))
+    assert fill_num_classes(cfg) == ("background", "circle", "square", "triangle", "ring")
+    assert cfg.model.head.num_classes == 5
+    cfg.model.head.num_classes = 7
+    with pytest.raises(ValueError, match=r"num_classes is 7, but the data set has 5 classes: background, circle"):
+        fill_num_classes(cfg)

@@ -1,0 +1,7 @@
+"""`python tools/eval.py …`: the same as `xseg eval …`, for fingers that know OpenMMLab."""
+
+import sys
+
+from xseg.cli import main
+
+raise SystemExit(main(["eval", *sys.argv[1:]]))

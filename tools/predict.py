@@ -1,0 +1,7 @@
+"""`python tools/predict.py …`: the same as `xseg predict …`, for fingers that know OpenMMLab."""
+
+import sys
+
+from xseg.cli import main
+
+raise SystemExit(main(["predict", *sys.argv[1:]]))

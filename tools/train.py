@@ -1,0 +1,7 @@
+"""`python tools/train.py …`: the same as `xseg train …`, for fingers that know OpenMMLab."""
+
+import sys
+
+from xseg.cli import main
+
+raise SystemExit(main(["train", *sys.argv[1:]]))
