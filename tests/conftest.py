@@ -5,7 +5,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 
-
 @pytest.fixture
 def count_gmac():
     """Multiply-adds of one forward pass, in 10^9, counted without computing."""

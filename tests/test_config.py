@@ -63,7 +63,9 @@ def test_a_misspelt_override_is_refused_with_what_was_meant(key, meant):
 
 
 def test_overrides_reach_lists_and_arguments_that_the_config_leaves_out():
-    cfg = load_config("quickstart", {"train_dataloader.dataset.transforms.0.scale": (1, 1), "model.backbone.drop_path": 0.1})
+    cfg = load_config(
+        "quickstart", {"train_dataloader.dataset.transforms.0.scale": (1, 1), "model.backbone.drop_path": 0.1}
+    )
     assert cfg.train_dataloader.dataset.transforms[0].scale == (1, 1)
     assert cfg.model.backbone.drop_path == 0.1
     with pytest.raises(KeyError, match="must be an index below that"):
@@ -82,8 +84,12 @@ def test_overrides_reach_lists_and_arguments_that_the_config_leaves_out():
 )
 def test_a_misspelt_key_in_a_file_is_refused(tmp_path, change, message):
     text = load_config("quickstart").pretty_text
-    (tmp_path / "mine.py").write_text(f"{text}\n{change}\n".replace("model.backbone.widht", "model['backbone']['widht']").replace("train_dataloader.batch_sise", "train_dataloader['batch_sise']"))
-    with pytest.raises(KeyError, match="mine.py") as caught:
+    (tmp_path / "mine.py").write_text(
+        f"{text}\n{change}\n".replace("model.backbone.widht", "model['backbone']['widht']").replace(
+            "train_dataloader.batch_sise", "train_dataloader['batch_sise']"
+        )
+    )
+    with pytest.raises(KeyError, match=r"mine\.py") as caught:
         load_config(tmp_path / "mine.py")
     assert message in str(caught.value)
 

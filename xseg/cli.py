@@ -26,10 +26,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, KeyError, OSError, ModuleNotFoundError, FloatingPointError) as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"xseg: error: {message}", file=sys.stderr)
+        print(f"xseg: error: {message_of(error)}", file=sys.stderr)
         print("xseg: --traceback before the command shows where", file=sys.stderr)
         return 1
+
+
+def message_of(error: Exception) -> str:
+    """What an error says, without the traceback that a data loader's worker puts in front of it."""
+    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if "Original Traceback" in message:
+        message = message.rpartition(f"\n{type(error).__name__}: ")[2].strip()
+    return message
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -29,7 +29,9 @@ BACKBONES = [
 @pytest.mark.parametrize("output_stride", [16, 32])
 def test_a_backbone_swap_is_one_line(config, output_stride):
     """Each trains a step under the same head; its channels and strides tell the truth."""
-    model = Segmentor({**config, "output_stride": output_stride}, {"type": DeepLabV3Plus, "num_classes": 3, "channels": 16})
+    model = Segmentor(
+        {**config, "output_stride": output_stride}, {"type": DeepLabV3Plus, "num_classes": 3, "channels": 16}
+    )
     features = model.backbone(torch.rand(2, 3, 64, 96))
     assert [f.shape[1] for f in features] == [*model.backbone.channels]
     assert [96 // f.shape[-1] for f in features] == [*model.backbone.strides] == [4, output_stride]
@@ -79,14 +81,27 @@ def test_channels_last_transformers_come_as_nchw():
 
 
 def test_unknown_names_are_refused_with_what_is_near():
-    with pytest.raises(ValueError, match="timm has no model 'xception66'.*xception65"):
+    with pytest.raises(ValueError, match=r"timm has no model 'xception66'.*xception65"):
         TimmBackbone("xception66")
     with pytest.raises(ValueError, match=r"name must be one of .*Unet.*, got 'UNet'"):
         SmpDecoder("UNet", 2, (1,) * 5, (2, 4, 8, 16, 32))
 
 
 @pytest.mark.parametrize(
-    "name", ["Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet", "Segformer"]
+    "name",
+    [
+        "Unet",
+        "UnetPlusPlus",
+        "MAnet",
+        "Linknet",
+        "FPN",
+        "PSPNet",
+        "DeepLabV3",
+        "DeepLabV3Plus",
+        "PAN",
+        "UPerNet",
+        "Segformer",
+    ],
 )
 def test_smp_decoders_as_heads(name):
     model = Segmentor(

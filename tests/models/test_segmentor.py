@@ -18,7 +18,9 @@ def batch(*sizes_hw):
     generator = torch.Generator().manual_seed(0)
     images = [torch.randint(0, 256, (3, h, w), dtype=torch.uint8, generator=generator) for h, w in sizes_hw]
     masks = [torch.randint(0, 4, size, generator=generator).to(torch.uint8) for size in sizes_hw]
-    samples = [{"mask": m, "meta": {"id": str(i), "size_hw": s}} for i, (m, s) in enumerate(zip(masks, sizes_hw, strict=True))]
+    samples = [
+        {"mask": m, "meta": {"id": str(i), "size_hw": s}} for i, (m, s) in enumerate(zip(masks, sizes_hw, strict=True))
+    ]
     return {"images": images, "samples": samples}
 
 
@@ -92,7 +94,9 @@ def test_losses_are_weighted_and_named():
 
 
 def test_auxiliary_head_trains_and_is_gone_in_prediction():
-    model = segmentor(out=("c2", "c4", "c5"), aux_head={"type": FCNHead, "num_classes": 4, "level": -2}, aux_weight=0.25)
+    model = segmentor(
+        out=("c2", "c4", "c5"), aux_head={"type": FCNHead, "num_classes": 4, "level": -2}, aux_weight=0.25
+    )
     data = model.data_preprocessor(batch((33, 33), (33, 33)), training=True)
     losses = model(**data, mode="loss")
     assert losses.keys() == {"loss_ce", "aux_loss_ce"}
