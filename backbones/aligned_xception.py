@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from backbones.separable import ConvBN, SeparableConv, set_dilation, set_stride
-from backbones.trunk import Trunk, scale_channels
+from backbones.trunk import Trunk, dilate, scale_channels
 
 
 class Row(NamedTuple):
@@ -177,16 +177,10 @@ class AlignedXception(Trunk):
         return [levels[level] for level in self.out]
 
     def _apply_output_stride(self, output_stride: int) -> None:
-        stride, rate = 2, 1  # behind the stem
-        for index, (block, row) in enumerate(zip(self.blocks, self.rows, strict=True)):
-            last = index == len(self.rows) - 1
-            rates = tuple(rate * factor for factor in (self.multi_grid if last else (1, 1, 1)))
-            if stride == output_stride:
-                block.set_rates(1, rates)
-                rate *= row.stride
-            else:
-                block.set_rates(row.stride, rates)
-                stride *= row.stride
+        strides = (row.stride for row in self.rows)
+        for block, (stride, rate) in zip(self.blocks, dilate(strides, output_stride), strict=True):
+            grid = self.multi_grid if block is self.blocks[-1] else (1, 1, 1)
+            block.set_rates(stride, tuple(rate * factor for factor in grid))
 
 
 def drop_path(x: Tensor, probability: float) -> Tensor:

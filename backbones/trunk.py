@@ -4,7 +4,7 @@ Levels are C1..C5 of the detection literature, at 2, 4, 8, 16 and 32 pixels of t
 level keeps stride 16 and at 8 the last two keep stride 8: convolutions past that point are dilated instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from torch import nn
 
@@ -59,6 +59,21 @@ class Trunk(nn.Module):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval().requires_grad_(False)
         return self
+
+
+def dilate(strides: Iterable[int], output_stride: int) -> Iterator[tuple[int, int]]:
+    """(stride, atrous rate) of each block behind a stem of stride 2, so that nothing gets coarser than output_stride.
+
+    A block that would stride past it keeps stride 1 and the rate so far; the rate of those behind it doubles instead.
+    """
+    current, rate = 2, 1
+    for stride in strides:
+        if current == output_stride:
+            yield 1, rate
+            rate *= stride
+        else:
+            yield stride, 1
+            current *= stride
 
 
 def check_levels(out: Sequence[str]) -> tuple[str, ...]:

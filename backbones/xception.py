@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from backbones.aligned_xception import init_truncated_normal
 from backbones.separable import ConvBN, set_dilation, set_stride
-from backbones.trunk import Trunk, scale_channels
+from backbones.trunk import Trunk, dilate, scale_channels
 
 
 class Row(NamedTuple):
@@ -166,11 +166,5 @@ class Xception(Trunk):
         return [levels[level] for level in self.out]
 
     def _apply_output_stride(self, output_stride: int) -> None:
-        stride, rate = 2, 1  # behind the stem
-        for block, row in zip(self.blocks, ROWS, strict=True):
-            if stride == output_stride:
-                block.set_rate(1, rate)
-                rate *= row.stride
-            else:
-                block.set_rate(row.stride, rate)
-                stride *= row.stride
+        for block, (stride, rate) in zip(self.blocks, dilate((row.stride for row in ROWS), output_stride), strict=True):
+            block.set_rate(stride, rate)

@@ -101,8 +101,8 @@ def test_variables_of_ones_own_are_no_faults():
 def test_num_classes_follow_the_data(shapes):
     cfg = load_config("quickstart", data_root=shapes)
     cfg.train_dataloader.dataset.update(num_images={"train": 4, "val": 2}, size_hw=(48, 48))
-    assert fill_num_classes(cfg) == ("background", "circle", "square", "triangle", "ring")
+    assert fill_num_classes(cfg, "train_dataloader") == ("background", "circle", "square", "triangle", "ring")
     assert cfg.model.head.num_classes == 5
     cfg.model.head.num_classes = 7
     with pytest.raises(ValueError, match=r"num_classes is 7, but the data set has 5 classes: background, circle"):
-        fill_num_classes(cfg)
+        fill_num_classes(cfg, "train_dataloader")

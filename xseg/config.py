@@ -76,14 +76,16 @@ def load_config(
     return cfg
 
 
-def fill_num_classes(cfg: Config) -> tuple[str, ...]:
-    """Give heads without `num_classes` the number of classes of the data; refuse another number. Returns the names."""
+def fill_num_classes(cfg: Config, loader: str) -> tuple[str, ...]:
+    """Give heads without `num_classes` the number of classes of a loader's data; refuse another number.
+
+    Returns the class names.
+    """
     from mmengine.registry import DATASETS
 
     if not isinstance(cfg.model.get("head"), dict):
         return ()
-    loader = next(cfg[key] for key in ("train_dataloader", "val_dataloader", "test_dataloader") if cfg.get(key))
-    classes = DATASETS.build(dict(loader.dataset)).metainfo["classes"]
+    classes = DATASETS.build(dict(cfg[loader].dataset)).metainfo["classes"]
     for key in ("head", "aux_head"):
         head = cfg.model.get(key)
         if not isinstance(head, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -18,7 +19,7 @@ from xseg.data.images import read_image
 from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
 from xseg.engine import load_strict, read_checkpoint
 from xseg.evaluation import SegmentationMetric
-from xseg.loading import resolve_weights
+from xseg.loading import resolve_weights, without_downloads
 from xseg.training import processes, quiet
 
 
@@ -41,25 +42,11 @@ def evaluate(
 
     Returns: what metrics.json holds: mIoU, mAcc, aAcc in percent, per-class values, absent classes, sizes, times.
     """
-    cfg = config if isinstance(config, Config) else load_config(config, overrides, data_root)
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config, overrides, data_root)
     weights = resolve_weights(weights)
     checkpoint = read_checkpoint(weights)
-    fill_num_classes(cfg)
     out = Path(out or weights.parent / "eval")
-    for part in ("dataloader", "evaluator", "cfg"):
-        cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
-    for key in [
-        key for key in cfg if key.startswith(("train_", "val_")) or key in ("optim_wrapper", "param_scheduler")
-    ]:
-        cfg[key] = None
-    if cfg.test_cfg is not None:
-        cfg.test_cfg = {k: v for k, v in cfg.test_cfg.items() if k == "fp16"}
-    evaluator = cfg.test_evaluator
-    for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
-        metric["num_worst"] = num_worst
-    cfg.custom_hooks, cfg.load_from, cfg.resume, cfg.launcher = [], None, False, launcher
-    cfg.visualizer = None
-    cfg.work_dir, cfg.experiment_name = str(out / "log"), f"eval-{time.time_ns()}"
+    set_up(cfg, out, num_worst, launcher)
     with quiet(), processes(cfg):
         runner = Runner.from_cfg(cfg)
         model = getattr(runner.model, "module", runner.model)
@@ -74,6 +61,23 @@ def evaluate(
         if is_main_process():
             write_report(out, report, metric, meta)
     return report
+
+
+def set_up(cfg: Config, out: Path, num_worst: int, launcher: str) -> None:
+    """Leave in a training's config what an evaluation needs."""
+    for part in ("dataloader", "evaluator", "cfg"):
+        cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
+    fill_num_classes(cfg, "test_dataloader")
+    without_downloads(cfg.model)
+    for key in [key for key in cfg if key.startswith(("train_", "val_"))]:
+        cfg[key] = None
+    cfg.optim_wrapper = cfg.param_scheduler = cfg.visualizer = None
+    cfg.test_cfg = {}  # mmengine's TestLoop
+    evaluator = cfg.test_evaluator
+    for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
+        metric["num_worst"] = num_worst
+    cfg.custom_hooks, cfg.load_from, cfg.resume, cfg.launcher = [], None, False, launcher
+    cfg.work_dir, cfg.experiment_name = str(out / "log"), f"eval-{time.time_ns()}"
 
 
 def report_of(metric: SegmentationMetric, classes: tuple[str, ...]) -> dict:

@@ -38,7 +38,9 @@ def load(
         if path.suffix in (".pth", ".safetensors"):
             raise FileNotFoundError(f"no checkpoint {path}")
         cfg = load_config(source, data_root=data_root)
-        classes = fill_num_classes(cfg)
+        classes = fill_num_classes(cfg, "val_dataloader")
+        if weights is not None:
+            without_downloads(cfg.model)
         model = MODELS.build(cfg.model)
         meta = {"classes": classes}
         if weights is not None:
@@ -53,7 +55,9 @@ def load(
             raise ValueError(
                 f"{path} does not say which model it holds: give its config too, `xseg.load(CONFIG, {path})`"
             )
-        model = MODELS.build(_classes_of(meta["model"], path))
+        config = _classes_of(meta["model"], path)
+        without_downloads(config)
+        model = MODELS.build(config)
         load_strict(model, checkpoint["state_dict"], path)
     model.classes = tuple(meta["classes"])
     model.palette = [tuple(colour) for colour in meta["palette"]] if meta.get("palette") else None
@@ -72,6 +76,14 @@ def resolve_weights(path: str | os.PathLike) -> Path:
     if not found:
         raise FileNotFoundError(f"{path} holds no checkpoint (.pth); train first, or name the file")
     return found[-1]
+
+
+def without_downloads(model: dict) -> None:
+    """Build the backbone without fetching pretrained weights: a checkpoint is about to replace them."""
+    backbone = model.get("backbone")
+    if isinstance(backbone, dict):
+        for key in ("pretrained", "weights"):
+            backbone.pop(key, None)
 
 
 def _classes_of(config: object, path: Path) -> object:

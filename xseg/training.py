@@ -21,10 +21,11 @@ from xseg.engine import load_from as load_weights
 from xseg.engine.checkpoint import check_resumable
 
 LAUNCHERS = ("none", "pytorch", "slurm")
-NOISE = (  # FutureWarnings that mmengine 0.10.7 causes in today's torch
+NOISE = (  # warnings that mmengine 0.10.7 causes in today's torch, and that pinned memory has no use on a CPU
     r".*GradScaler.*is deprecated",
     r".*autocast.*is deprecated",
     r".*broadcast_buffers.*",
+    r"'pin_memory' argument is set as true but no accelerator",
 )
 _RUNS = itertools.count()
 
@@ -61,7 +62,7 @@ def train(
     Raises SystemExit(128 + signal) after a signal stopped the run and its checkpoint is saved (143 for SIGTERM).
     """
     cfg = _config(config, overrides)
-    fill_num_classes(cfg)
+    fill_num_classes(cfg, "train_dataloader")
     _check_launcher(launcher)
     if resume and load_from:
         raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
@@ -187,7 +188,7 @@ def _start_from(runner: Runner, load_from) -> None:
 def quiet():
     with warnings.catch_warnings():
         for message in NOISE:
-            warnings.filterwarnings("ignore", message=message, category=FutureWarning)
+            warnings.filterwarnings("ignore", message=message)
         yield
 
 

@@ -126,9 +126,9 @@ def test_size_mismatch_names_both_files(tmp_path):
 
 
 def test_missing_root_tells_layout_and_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; expected .*JPEGImages.*data_root"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; expected .*JPEGImages.*--data-root"):
         VOC(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; expected .*leftImg8bit.*data_root"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; expected .*leftImg8bit.*--data-root"):
         Cityscapes(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         ImageMaskFolder(tmp_path / "nowhere", tmp_path, ["x"])

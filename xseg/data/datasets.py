@@ -214,7 +214,10 @@ class Shapes(VOC):
         super().__init__(root, split, classes=tables.SHAPES_CLASSES, transforms=transforms)
 
 
-_VOC_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
+_VOC_SOURCE = (
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012; "
+    "SegmentationClassAug by `xseg data convert sbd`)"
+)
 _CITYSCAPES_SOURCE = "https://www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"
 
 
@@ -269,10 +272,7 @@ def _require_folder(folder: Path, root: Path, layout: str, source: str) -> None:
 
 
 def _remedy(root: Path, layout: str, source: str) -> str:
-    return (
-        f"expected in {root}: {layout}. Get it from {source}, or set data_root in the config "
-        "(--cfg-options train_dataloader.dataset.root=DIR) to where it is"
-    )
+    return f"expected in {root}: {layout}. Get it from {source}, or say where it is with --data-root DIR"
 
 
 def _few(names: list[str]) -> str:
