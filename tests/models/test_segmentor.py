@@ -154,7 +154,7 @@ def test_predict_refuses_floats():
         segmentor().predict(torch.rand(3, 4, 4))
 
 
-def test_channels_last_and_compile_give_the_same_numbers():
+def test_channels_last_gives_the_same_numbers():
     plain, fast = segmentor().eval(), segmentor(channels_last=True).eval()
     fast.load_state_dict(plain.state_dict())
     x = torch.rand(1, 3, 33, 33)
@@ -176,3 +176,14 @@ def test_any_head_and_inference():
 def test_unknown_mode():
     with pytest.raises(ValueError, match="mode must be 'loss', 'predict' or 'tensor', got 'test'"):
         segmentor()(torch.rand(1, 3, 8, 8), mode="test")
+
+
+@pytest.mark.slow
+def test_compiled_gives_the_same_loss_and_the_same_state_dict():
+    plain, fast = segmentor().eval(), segmentor(compiled=True).eval()
+    fast.load_state_dict(plain.state_dict())
+    data = plain.data_preprocessor(batch((33, 33), (33, 33)), training=True)
+    losses = [model(**data, mode="loss")["loss_ce"] for model in (plain, fast)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-5)
+    losses[1].backward()
+    assert all(p.grad is not None for p in fast.parameters())
