@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.runner import Runner
 
 from xseg.config import fill_num_classes, load_config
 from xseg.data.classes import voc_palette
@@ -20,7 +19,7 @@ from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
 from xseg.engine import load_strict, read_checkpoint
 from xseg.evaluation import SegmentationMetric
 from xseg.loading import resolve_weights, without_downloads
-from xseg.training import processes, quiet
+from xseg.training import build_runner, processes, quiet
 
 
 def evaluate(
@@ -48,7 +47,7 @@ def evaluate(
     out = Path(out or weights.parent / "eval")
     set_up(cfg, out, num_worst, launcher)
     with quiet(), processes(cfg):
-        runner = Runner.from_cfg(cfg)
+        runner = build_runner(cfg)
         model = getattr(runner.model, "module", runner.model)
         load_strict(model, checkpoint["state_dict"], weights)
         start = time.perf_counter()

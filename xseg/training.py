@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import logging
 import os
 import tempfile
 import warnings
@@ -14,7 +15,9 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.utils.dl_utils import collect_env
 
+from xseg import __version__
 from xseg.config import fill_num_classes, load_config
 from xseg.engine import StopOnSignalHook, find_resumable, read_checkpoint
 from xseg.engine import load_from as load_weights
@@ -89,7 +92,7 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
     if checkpoint is not None:
         _set_resume(cfg, checkpoint, seed)
     with quiet(), processes(cfg):
-        runner = Runner.from_cfg(cfg)
+        runner = build_runner(cfg)
         if load_from and checkpoint is None:
             _start_from(runner, load_from)
         try:
@@ -101,6 +104,31 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
         _report(runner)
     if getattr(runner, "stopped_by_signal", None):
         raise SystemExit(128 + runner.stopped_by_signal)
+    return runner
+
+
+def build_runner(cfg: Config) -> Runner:
+    """mmengine's Runner, which says in one line on the screen what it otherwise fills two hundred with.
+
+    The versions of everything stand in the log file, the config beside it.
+    """
+    level = cfg.get("log_level", "INFO")
+    cfg.log_level = "WARNING"
+    runner = Runner.from_cfg(cfg)
+    runner.cfg.log_level = level
+    runner.dump_config()
+    runner.logger.setLevel(level)
+    for handler in sorted(runner.logger.handlers, key=lambda handler: not isinstance(handler, logging.FileHandler)):
+        if isinstance(handler, logging.FileHandler):
+            handler.setLevel(level)
+            runner.logger.info("\n".join(f"{name}: {value}" for name, value in collect_env().items()))
+        elif runner.rank == 0:
+            handler.setLevel(level)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    runner.logger.info(
+        f"xseg {__version__}, torch {torch.__version__}, {device}, {runner.world_size} process(es), "
+        f"seed {runner.seed}, {runner.work_dir}"
+    )
     return runner
 
 
