@@ -11,14 +11,18 @@ with read_base():
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus
-from xseg.models import Segmentor
+from xseg.models import CrossEntropy, Segmentor, SmpLoss
 
 model = dict(
     type=Segmentor,
     backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.25),
-    head=dict(type=DeepLabV3Plus, channels=64, low_channels=16),
+    head=dict(type=DeepLabV3Plus, channels=128, low_channels=48),
+    losses=[dict(type=CrossEntropy), dict(type=SmpLoss, name="Dice", weight=0.5)],
+    channels_last=True,
 )
-default_hooks.checkpoint.interval = 200
-train_cfg.max_iters = 400
-train_cfg.val_interval = 200
-param_scheduler[1].end = 401
+optim_wrapper.optimizer.lr = 2e-2
+train_cfg.max_iters = 850
+train_cfg.val_interval = 850
+param_scheduler[0].end = 50
+param_scheduler[1].end = 851
+default_hooks.checkpoint.interval = 250

@@ -7,7 +7,7 @@ from xseg.engine import TrainLoop
 
 optim_wrapper = dict(
     type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=2e-3, weight_decay=0.01),
+    optimizer=dict(type=AdamW, lr=1e-2, weight_decay=0.01),
     constructor="ParamGroups",
     clip_grad=dict(max_norm=5.0),
 )

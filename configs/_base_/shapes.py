@@ -2,12 +2,12 @@
 
 from mmengine.runner import ValLoop
 
-from xseg.data import PhotometricDistortion, RandomFlip, RandomScaleCrop, Shapes, collate
+from xseg.data import RandomFlip, RandomScaleCrop, Shapes, collate
 from xseg.engine import EvalSampler, TrainSampler
 from xseg.evaluation import SegmentationMetric
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type=TrainSampler),
@@ -17,9 +17,8 @@ train_dataloader = dict(
         root="data/shapes",
         split="train",
         transforms=[
-            dict(type=RandomScaleCrop, size_hw=(129, 129), scale=(0.75, 1.5)),
+            dict(type=RandomScaleCrop, size_hw=(97, 97), scale=(0.75, 1.25)),
             dict(type=RandomFlip),
-            dict(type=PhotometricDistortion),
         ],
     ),
 )
