@@ -20,4 +20,4 @@ model = dict(
     losses=[dict(type=CrossEntropy), dict(type=SmpLoss, name="Dice", weight=0.5)],
     channels_last=True,
 )
-default_hooks.checkpoint.interval = 650
+default_hooks.checkpoint.interval = 550

@@ -20,7 +20,7 @@ model = dict(
     losses=[dict(type=CrossEntropy), dict(type=SmpLoss, name="Dice", weight=0.5)],
     channels_last=True,
 )
-optim_wrapper.optimizer.lr = 1e-3
+optim_wrapper.optimizer.lr = 2e-3
 train_dataloader.batch_size = 16
 train_dataloader.num_workers = 8
 train_dataloader.dataset.transforms[0].size_hw = (361, 481)

@@ -4,9 +4,9 @@ import io
 import shutil
 
 import numpy as np
-from data.trees import write_pair, write_split, write_voc
 from PIL import Image
 from rich.console import Console
+from trees import write_pair, write_split, write_voc
 
 from xseg.data import VOC, write_mask
 from xseg.data.check import Fault, Report, check, check_dataset

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data.trees import write_pair, write_voc
 from mmengine.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
+from trees import write_pair, write_voc
 
 from xseg.data import VOC, VOC_CLASSES, Cityscapes, Draw, ImageMaskFolder, SegmentationDataset, collate, write_mask
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from data.trees import write_voc
+from trees import write_voc
 
 from xseg.data import VOC, read_mask
 

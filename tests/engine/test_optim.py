@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from engine.toy import ToyModel
 from mmengine.optim import OptimWrapper
 from torch import nn
+from toy import ToyModel
 
 from xseg.engine import AmpOptimWrapper, ParamGroups
 

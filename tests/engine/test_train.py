@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.toy import ToyData, toy_config
+from toy import ToyData, toy_config
 
 from xseg.engine import TrainSampler, read_checkpoint
 from xseg.training import train
@@ -36,7 +36,7 @@ def own_sigterm():
 
 
 def launch(*args: object) -> subprocess.Popen:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, args)],
         cwd=ROOT,
@@ -92,7 +92,7 @@ def test_checkpoint_is_plain_and_carries_its_model(unbroken):
 
 def test_killed_run_resumes_to_the_same_bits(unbroken, tmp_path):
     """SIGKILL in iteration 6 of 8, after the checkpoint of iteration 4; EMA, AdamW, dropout, 2 workers."""
-    process = launch("engine.toy", tmp_path, "--ema", "--workers", 2, "--signal", "SIGKILL", "--at", 6)
+    process = launch("toy", tmp_path, "--ema", "--workers", 2, "--signal", "SIGKILL", "--at", 6)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, output
     moved = tmp_path.with_name("moved")
@@ -106,7 +106,7 @@ def test_killed_run_resumes_to_the_same_bits(unbroken, tmp_path):
 
 def test_sigterm_to_the_whole_group_saves_and_exits_143(tmp_path):
     """As SLURM sends it: to the workers too. Enough iterations that the run cannot end before the signal."""
-    process = launch("engine.toy", tmp_path, "--workers", 2, "--max-iters", 1_000_000)
+    process = launch("toy", tmp_path, "--workers", 2, "--max-iters", 1_000_000)
     deadline = time.monotonic() + 60
     while not (tmp_path / "last_checkpoint").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -210,7 +210,7 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch):
 def test_two_ranks_end_with_the_same_weights(tmp_path):
     process = launch(
         "torch.distributed.run",
-        *("--nproc-per-node=2", "--master-port=29617", "-m", "engine.toy", tmp_path, "--launcher=pytorch"),
+        *("--nproc-per-node=2", "--master-port=29617", "-m", "toy", tmp_path, "--launcher=pytorch"),
     )
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 0, output

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 def shared(*parts: str) -> Path:
