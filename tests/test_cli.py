@@ -135,8 +135,8 @@ def test_load_from_another_class_count_asks_for_the_new_classifier(trained, tmp_
         f"{tmp_path}/run",
     ]
     channels = [
-        "model.head.channels=64",
-        "model.head.low_channels=16",
+        "model.head.channels=128",
+        "model.head.low_channels=48",
         "model.channels_last=False",
         "default_hooks.checkpoint.save_best=aAcc",
     ]

@@ -193,4 +193,4 @@ def test_plain_and_dotted_names():
     value = {"a": (np.float32(1), np.arange(2)), "b": [np.int64(3), {1}], "dtype": torch.float16, "type": nn.Conv2d}
     assert plain(value, "x") == {"a": (1.0, [0, 1]), "b": [3, [1]], "dtype": "torch.float16", "type": "torch.nn.Conv2d"}
     assert plain(object(), "x") is None
-    assert dotted_name(ToyModel) == "engine.toy.ToyModel"
+    assert dotted_name(ToyModel) == "toy.ToyModel"
