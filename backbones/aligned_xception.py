@@ -110,6 +110,8 @@ class AlignedXception(Trunk):
             pretrained statistics or some 10,000 steps to settle.
     """
 
+    block_type: type[nn.Module] = Block
+
     def __init__(
         self,
         depth: int = 65,
@@ -135,6 +137,7 @@ class AlignedXception(Trunk):
             raise ValueError(f"multi_grid must be three factors, got {tuple(multi_grid)}")
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path must be a probability in [0, 1), got {drop_path}")
+        self.depth = depth
         self.rows = tuple(
             row._replace(channels=tuple(scale_channels(c, width) for c in row.channels)) for row in DEPTHS[depth]
         )
@@ -144,11 +147,11 @@ class AlignedXception(Trunk):
 
         bn = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
         stem = (scale_channels(32, width), scale_channels(64, width))
-        self.stem = nn.Sequential(ConvBN(in_channels, stem[0], 3, stride=2, **bn), ConvBN(stem[0], stem[1], 3, **bn))
+        self.stem = self._build_stem(in_channels, stem, bn)
         self.blocks = nn.ModuleList()
         previous = stem[1]
         for index, row in enumerate(self.rows):
-            self.blocks.append(Block(previous, row, drop_path * index / (len(self.rows) - 1), **bn))
+            self.blocks.append(self.block_type(previous, row, drop_path * index / (len(self.rows) - 1), **bn))
             previous = row.channels[-1]
 
         strided = [index for index, row in enumerate(self.rows) if row.stride == 2]
@@ -175,6 +178,11 @@ class AlignedXception(Trunk):
                     break  # nothing deeper was asked for
         levels["c5"] = x
         return [levels[level] for level in self.out]
+
+    def _build_stem(self, in_channels: int, channels: tuple[int, int], bn: dict) -> nn.Sequential:
+        return nn.Sequential(
+            ConvBN(in_channels, channels[0], 3, stride=2, **bn), ConvBN(channels[0], channels[1], 3, **bn)
+        )
 
     def _apply_output_stride(self, output_stride: int) -> None:
         strides = (row.stride for row in self.rows)

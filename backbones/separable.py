@@ -77,10 +77,10 @@ class SeparableConv(nn.Module):
         return self.relu_after(self.pointwise_bn(self.pointwise(x)))
 
 
-def set_dilation(conv: nn.Conv2d, dilation: int) -> None:
-    """Give a 3x3 convolution another atrous rate and the padding that keeps its output size."""
-    conv.dilation = (dilation, dilation)
-    conv.padding = (dilation, dilation)
+def set_dilation(conv: nn.Conv2d, dilation: int, dilation_w: int | None = None) -> None:
+    """Give a 3x3 convolution another atrous rate (vertical and, if it differs, horizontal) and the padding that keeps
+    its output size."""
+    conv.dilation = conv.padding = (dilation, dilation if dilation_w is None else dilation_w)
 
 
 def set_stride(conv: nn.Conv2d, stride: int) -> None:

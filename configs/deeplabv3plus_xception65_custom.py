@@ -11,13 +11,13 @@ with read_base():
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus
-from xseg.models import CrossEntropy, Segmentor, SmpLoss
+from xseg.models import CrossEntropy, Dice, Segmentor
 
 model = dict(
     type=Segmentor,
     backbone=dict(type=AlignedXception, depth=65, output_stride=16, drop_path=0.1),
     head=dict(type=DeepLabV3Plus),
-    losses=[dict(type=CrossEntropy), dict(type=SmpLoss, name="Dice", weight=0.5)],
+    losses=[dict(type=CrossEntropy, class_weights="balanced"), dict(type=Dice, weight=0.5)],
     channels_last=True,
 )
 optim_wrapper.optimizer.lr = 2e-3

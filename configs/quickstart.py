@@ -11,13 +11,13 @@ with read_base():
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus
-from xseg.models import CrossEntropy, Segmentor, SmpLoss
+from xseg.models import CrossEntropy, Dice, Segmentor
 
 model = dict(
     type=Segmentor,
     backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.25),
     head=dict(type=DeepLabV3Plus, channels=128, low_channels=48),
-    losses=[dict(type=CrossEntropy), dict(type=SmpLoss, name="Dice", weight=0.5)],
+    losses=[dict(type=CrossEntropy), dict(type=Dice, weight=0.5)],
     channels_last=True,
 )
 optim_wrapper.optimizer.lr = 2e-2

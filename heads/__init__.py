@@ -1,6 +1,8 @@
 """Heads: built from numbers (`in_channels`, `in_strides`, `num_classes`), `forward(features) -> logits`."""
 
+from heads.classification import ClassificationHead
 from heads.deeplabv3plus import DeepLabV3Plus
+from heads.dense_cell import DeepLabV3PlusDPC
 from heads.fcn import FCNHead
 
-__all__ = ["DeepLabV3Plus", "FCNHead"]
+__all__ = ["ClassificationHead", "DeepLabV3Plus", "DeepLabV3PlusDPC", "FCNHead"]

@@ -15,7 +15,54 @@ from backbones.separable import ConvBN, SeparableConv, set_dilation
 RATES_AT_16 = (6, 12, 18)
 
 
-class DeepLabV3Plus(nn.Module):
+class Decoding(nn.Module):
+    """What heads of DeepLabv3+ share: the decoder that refines a `context` of the high level with the low level.
+
+    A subclass builds the modules of its `context` (N, in_channels[-1], h', w') -> (N, channels, h', w'), then calls
+    `_build_decoder`, and lets atrous rates follow the strides in `set_strides`.
+    """
+
+    def __init__(self, num_classes: int, in_channels: Sequence[int], align_corners: bool):
+        super().__init__()
+        if len(in_channels) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs a low and a high level, got {len(in_channels)}: "
+                "let the backbone return two, as out=('c2', 'c5')"
+            )
+        self.num_classes = num_classes
+        self.align_corners = align_corners
+
+    def context(self, high: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def set_strides(self, in_strides: Sequence[int]) -> None:
+        raise NotImplementedError
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        context = self.dropout(self.context(features[-1]))
+        low = self.low_project(features[0])
+        context = F.interpolate(context, low.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        return self.classifier(self.decoder(torch.cat((context, low), 1)))
+
+    def _build_decoder(self, low: int, channels: int, low_channels: int, conv3x3: type, dropout: float, bn: dict):
+        self.dropout = nn.Dropout(dropout)
+        self.low_project = ConvBN(low, low_channels, **bn)
+        self.decoder = nn.Sequential(
+            conv3x3(channels + low_channels, channels, **bn), conv3x3(channels, channels, **bn)
+        )
+        self.classifier = nn.Conv2d(channels, self.num_classes, 1)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """Standard deviations of the released training code."""
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                std = 0.33 if conv.groups > 1 else 0.01 if conv is self.classifier else 0.06
+                nn.init.trunc_normal_(conv.weight, std=std, a=-2 * std, b=2 * std)
+        nn.init.zeros_(self.classifier.bias)
+
+
+class DeepLabV3Plus(Decoding):
     """ASPP and decoder; the first feature is the low level, the last the high level.
 
     Shapes: features [(N, in_channels[0], h, w), …, (N, in_channels[-1], h', w')] -> logits (N, num_classes, h, w).
@@ -46,55 +93,29 @@ class DeepLabV3Plus(nn.Module):
         bn_eps: float = 1e-5,
         bn_momentum: float = 0.1,
     ):
-        super().__init__()
-        if len(in_channels) < 2:
-            raise ValueError(
-                f"DeepLabV3Plus needs a low and a high level, got {len(in_channels)}: "
-                "let the backbone return two, as out=('c2', 'c5')"
-            )
-        self.num_classes = num_classes
-        self.align_corners = align_corners
+        super().__init__(num_classes, in_channels, align_corners)
         self.rates = tuple(rates)
         bn = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
         conv3x3 = SeparableConv if separable else PlainConv
-        low, high = in_channels[0], in_channels[-1]
+        high = in_channels[-1]
 
         self.image_pooling = ImagePooling(high, channels, **bn) if image_pooling else None
         self.aspp = nn.ModuleList([ConvBN(high, channels, **bn)])
         self.aspp.extend(conv3x3(high, channels, **bn) for _ in self.rates)
         self.project = ConvBN((len(self.aspp) + image_pooling) * channels, channels, **bn)
-        self.dropout = nn.Dropout(dropout)
-
-        self.low_project = ConvBN(low, low_channels, **bn)
-        self.decoder = nn.Sequential(
-            conv3x3(channels + low_channels, channels, **bn), conv3x3(channels, channels, **bn)
-        )
-        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        self._build_decoder(in_channels[0], channels, low_channels, conv3x3, dropout, bn)
         self.set_strides(in_strides)
-        self._init_weights()
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
         """Let the atrous rates follow the stride of the high level: 6, 12, 18 at 16 become 12, 24, 36 at 8."""
         for conv, rate in zip(list(self.aspp)[1:], self.rates, strict=True):
             set_dilation(conv.depthwise if isinstance(conv, SeparableConv) else conv.conv, rate * 16 // in_strides[-1])
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        low, high = features[0], features[-1]
+    def context(self, high: Tensor) -> Tensor:
         branches = [branch(high) for branch in self.aspp]
         if self.image_pooling is not None:
             branches.insert(0, self.image_pooling(high))
-        context = self.dropout(self.project(torch.cat(branches, 1)))
-        low = self.low_project(low)
-        context = F.interpolate(context, low.shape[-2:], mode="bilinear", align_corners=self.align_corners)
-        return self.classifier(self.decoder(torch.cat((context, low), 1)))
-
-    def _init_weights(self) -> None:
-        """Standard deviations of the released training code."""
-        for conv in self.modules():
-            if isinstance(conv, nn.Conv2d):
-                std = 0.33 if conv.groups > 1 else 0.01 if conv is self.classifier else 0.06
-                nn.init.trunc_normal_(conv.weight, std=std, a=-2 * std, b=2 * std)
-        nn.init.zeros_(self.classifier.bias)
+        return self.project(torch.cat(branches, 1))
 
 
 class PlainConv(ConvBN):

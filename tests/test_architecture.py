@@ -14,6 +14,7 @@ ALLOWED = {  # folder -> packages beyond the standard library
 }
 EVERYWHERE_IN_XSEG = {"backbones", "heads", "xseg"}
 LATE = {"timm", "segmentation_models_pytorch", "matplotlib", "scipy", "rich", "safetensors", "pycocotools"}
+LATE |= {"h5py", "huggingface_hub"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:

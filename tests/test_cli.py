@@ -75,7 +75,7 @@ def test_predict_writes_masks_colours_and_overlays(trained, tmp_path, capsys):
     assert main(["predict", f"{trained}/run", f"{images}", "--out", f"{tmp_path}"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(names) + 1
-    assert "128x128" in lines[0]
+    assert " s  " in lines[0] and " %" in lines[0]
     for kind, suffix in (("mask", ".png"), ("colour", ".png"), ("overlay", ".jpg")):
         assert sorted(p.name for p in (tmp_path / kind).iterdir()) == [name + suffix for name in names]
     assert np.array(Image.open(tmp_path / "mask" / f"{names[0]}.png")).max() < 5
@@ -92,7 +92,7 @@ def test_predict_names_a_broken_image_and_goes_on(trained, tmp_path, capsys):
     assert main(["predict", f"{trained}/run", f"{tmp_path}", "--out", f"{tmp_path}/out"]) == 1
     out, err = capsys.readouterr()
     assert "a.jpg: failed" in out and "truncated" in out
-    assert "1 of 2 images could not be segmented" in err
+    assert "1 of 2 images could not be read" in err
     assert (tmp_path / "out" / "mask" / "b.png").exists()
 
 

@@ -3,6 +3,7 @@ from mmengine.config import Config
 
 from xseg.config import check_config, fill_num_classes, find_config, load_config, shipped_configs
 from xseg.data import write_shapes
+from xseg.weights import PUBLISHED
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +19,18 @@ def test_every_shipped_config_reads_checks_and_can_be_saved(name, tmp_path):
     (tmp_path / "saved.py").write_text(cfg.pretty_text)
     assert load_config(tmp_path / "saved.py").model.backbone.type is not None
     header = find_config(name).read_text().split('"""')[1]
-    assert f"xseg train {name}" in header
+    command = "xseg train" if cfg.get("train_cfg") else "xseg eval" if cfg.get("val_dataloader") else "xseg predict"
+    assert f"{command} " in header and name in header
     assert "Result:" in header
 
 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_every_schedule_ends_with_its_run(name):
     cfg = load_config(name)
+    if not cfg.get("train_cfg"):
+        assert cfg.weights in PUBLISHED  # a config that only evaluates brings its weights
+        assert PUBLISHED[cfg.weights].config
+        return
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters + 1  # DeepLab's poly: the last step is not at 0
     assert cfg.train_cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0 or cfg.train_cfg.max_iters >= 1000
     assert cfg.train_dataloader.dataset.type == cfg.val_dataloader.dataset.type
@@ -101,7 +107,13 @@ def test_variables_of_ones_own_are_no_faults():
 def test_num_classes_follow_the_data(shapes):
     cfg = load_config("quickstart", data_root=shapes)
     cfg.train_dataloader.dataset.update(num_images={"train": 4, "val": 2}, size_hw=(48, 48))
-    assert fill_num_classes(cfg, "train_dataloader") == ("background", "circle", "square", "triangle", "ring")
+    assert fill_num_classes(cfg, "train_dataloader")["classes"] == (
+        "background",
+        "circle",
+        "square",
+        "triangle",
+        "ring",
+    )
     assert cfg.model.head.num_classes == 5
     cfg.model.head.num_classes = 7
     with pytest.raises(ValueError, match=r"num_classes is 7, but the data set has 5 classes: background, circle"):

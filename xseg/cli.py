@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict(commands)
     add_data(commands)
     add_config(commands)
+    add_weights(commands)
     return parser
 
 
@@ -64,7 +65,11 @@ def add_train(commands) -> None:
         metavar="CKPT",
         help="go on from a checkpoint; without a name from the newest whole one of the work dir",
     )
-    command.add_argument("--load-from", metavar="W", help="weights to start from: a whole model or a backbone")
+    command.add_argument(
+        "--load-from",
+        metavar="W",
+        help="weights to start from: a file or a published name; a whole model or a backbone",
+    )
     command.add_argument("--new", nargs="+", metavar="MODULE", default=[], help="modules that --load-from leaves new")
     command.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
     command.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
@@ -80,7 +85,12 @@ def add_train(commands) -> None:
 def add_eval(commands) -> None:
     command = commands.add_parser("eval", help="evaluate weights on a config's validation data")
     add_config_arguments(command)
-    command.add_argument("weights", metavar="WEIGHTS", help="a checkpoint, or a work dir, of which the best is taken")
+    command.add_argument(
+        "weights",
+        metavar="WEIGHTS",
+        nargs="?",
+        help="a work dir, a weight file, or a published name (`xseg weights list`); default: those of the config",
+    )
     command.add_argument("--out", metavar="DIR", help="for numbers and pictures (default: eval/ beside the weights)")
     command.add_argument("--worst", type=int, default=8, metavar="N", help="draw the N worst images (default: 8)")
     command.add_argument(
@@ -90,9 +100,9 @@ def add_eval(commands) -> None:
 
 
 def add_predict(commands) -> None:
-    command = commands.add_parser("predict", help="segment images, folders or glob patterns")
+    command = commands.add_parser("predict", help="segment or classify images, folders or glob patterns")
     command.add_argument(
-        "weights", metavar="WEIGHTS", help="a checkpoint of ours, or a work dir, of which the best is taken"
+        "weights", metavar="WEIGHTS", help="a work dir, a checkpoint of ours, hf:ORG/NAME, or with --config any weights"
     )
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, patterns such as 'in/*.jpg'")
     command.add_argument("--out", default="predictions", metavar="DIR", help="default: predictions")
@@ -129,6 +139,21 @@ def add_config(commands) -> None:
     info = group.add_parser("info", help="a config as it is after inheritance and overrides, ready to be saved as one")
     add_config_arguments(info)
     info.set_defaults(run=run_config_info)
+
+
+def add_weights(commands) -> None:
+    group = commands.add_parser("weights", help="published weights, and weights of other programs").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    names = group.add_parser("list", help="published weights: name, figure, licence, config")
+    names.set_defaults(run=run_weights_list)
+    convert = group.add_parser("convert", help="any weights to one .safetensors of ours with a card")
+    convert.add_argument(
+        "weights", metavar="W", help="a file, folder or prefix, a published name, timm:NAME, hf:ORG/NAME"
+    )
+    convert.add_argument("out", metavar="OUT.safetensors")
+    convert.add_argument("--config", required=True, metavar="C", help="the config of the model that they belong to")
+    convert.set_defaults(run=run_weights_convert)
 
 
 def add_config_arguments(command: argparse.ArgumentParser) -> None:
@@ -188,13 +213,11 @@ def run_train(arguments) -> int:
 def run_eval(arguments) -> int:
     from mmengine.dist import is_main_process
 
-    from xseg.evaluating import evaluate, print_report
-    from xseg.loading import resolve_weights
+    from xseg.evaluating import default_folder, evaluate, print_report
 
-    out = Path(arguments.out or resolve_weights(arguments.weights).parent / "eval")
-    report = evaluate(
-        read_config(arguments), arguments.weights, out=out, num_worst=arguments.worst, launcher=arguments.launcher
-    )
+    cfg = read_config(arguments)
+    out = Path(arguments.out or default_folder(arguments.weights or cfg.get("weights") or "", cfg))
+    report = evaluate(cfg, arguments.weights, out=out, num_worst=arguments.worst, launcher=arguments.launcher)
     if is_main_process():
         print_report(report, out)
     return 0
@@ -210,13 +233,15 @@ def run_predict(arguments) -> int:
         model = load(arguments.config, arguments.weights, arguments.device)
     else:
         model = load(arguments.weights, device=arguments.device)
+    if not hasattr(model, "inference") and (arguments.window or arguments.scales or arguments.flip):
+        raise ValueError("--window, --scales and --flip are for segmentation; this model classifies images")
     if arguments.output_stride:
         model.set_output_stride(arguments.output_stride)
     if arguments.window or arguments.scales or arguments.flip:
         model.inference = Inference(arguments.window, scales=arguments.scales or (1.0,), flip=arguments.flip)
     for line in predict(model, arguments.inputs, arguments.out):
         print(line, flush=True)
-    print(f"{arguments.out}/mask, colour, overlay")
+    print(f"written to {arguments.out}")
     return 0
 
 
@@ -237,6 +262,28 @@ def run_convert_sbd(arguments) -> int:
 
     counts = convert_sbd(arguments.sbd_root, arguments.voc_root)
     print(", ".join(f"{name}: {count}" for name, count in counts.items()))
+    return 0
+
+
+def run_weights_list(arguments) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from xseg.weights.published import PUBLISHED
+
+    table = Table("name", "as published", "licence", "config", box=None, pad_edge=False)
+    for name, row in PUBLISHED.items():
+        table.add_row(name, row.metric, row.licence, row.config)
+    table.add_row("timm:NAME", "any Xception of timm, as timm:xception65.ra3_in1k", "Apache-2.0", "xception65_imagenet")
+    table.add_row("hf:ORG/NAME", "what push_to_hub uploaded", "", "its own")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    return 0
+
+
+def run_weights_convert(arguments) -> int:
+    from xseg.weights.convert import convert
+
+    print(convert(arguments.weights, arguments.out, arguments.config))
     return 0
 
 

@@ -26,6 +26,7 @@ BUILDER_KEYS = {
     "init_cfg",
 }
 RUNNER_KEYS = {"sync_bn", "compile", "find_unused_parameters", "work_dir"}  # read by the Runner, not its arguments
+OUR_KEYS = {"weights"}  # what `xseg.load(config)` and `xseg eval CONFIG` load if no weights are named
 LOADER_KEYS = {"worker_init_fn", "num_batch_per_epoch", "sampler", "batch_sampler", "dataset", "collate_fn"}
 
 
@@ -76,16 +77,17 @@ def load_config(
     return cfg
 
 
-def fill_num_classes(cfg: Config, loader: str) -> tuple[str, ...]:
+def fill_num_classes(cfg: Config, loader: str) -> dict:
     """Give heads without `num_classes` the number of classes of a loader's data; refuse another number.
 
-    Returns the class names.
+    Returns dict(classes, palette) of the data; {} for a config without data. A config that states `num_classes` does
+    not need the files of a data set whose classes are known, as VOC's.
     """
-    from mmengine.registry import DATASETS
-
-    if not isinstance(cfg.model.get("head"), dict):
-        return ()
-    classes = DATASETS.build(dict(cfg[loader].dataset)).metainfo["classes"]
+    head = cfg.model.get("head")
+    if not isinstance(head, dict) or not cfg.get(loader):
+        return {}
+    found = _metainfo(cfg[loader].dataset, head.get("num_classes"))
+    classes = found["classes"]
     for key in ("head", "aux_head"):
         head = cfg.model.get(key)
         if not isinstance(head, dict):
@@ -95,14 +97,27 @@ def fill_num_classes(cfg: Config, loader: str) -> tuple[str, ...]:
                 f"model.{key}.num_classes is {head.num_classes}, but the data set has {len(classes)} classes: "
                 f"{', '.join(classes)}. Leave num_classes out to take the data set's"
             )
-    return classes
+    return found
+
+
+def _metainfo(dataset: dict, stated: int | None) -> dict:
+    from mmengine.registry import DATASETS
+
+    try:
+        return DATASETS.build(dict(dataset)).metainfo
+    except FileNotFoundError:
+        cls = resolve(dataset.get("type"))
+        known = getattr(cls, "standard", None)
+        if stated is None or known is None or len(known["classes"]) != stated:
+            raise
+        return known
 
 
 def check_config(cfg: Config, source: str | os.PathLike = "config") -> None:
     """Refuse a key that nothing reads, with what was probably meant."""
     from mmengine.runner import Runner
 
-    known = set(inspect.signature(Runner.__init__).parameters) | RUNNER_KEYS
+    known = set(inspect.signature(Runner.__init__).parameters) | RUNNER_KEYS | OUR_KEYS
     for key, value in cfg.items():
         if key not in known and isinstance(value, (dict, list)) and (close := suggest(key, known, cutoff=0.85)):
             raise KeyError(f"{source}: unknown key {key!r}{close}")
@@ -145,7 +160,7 @@ def allowed_keys(place: str, node: dict) -> set[str] | None:
     if place == "":
         from mmengine.runner import Runner
 
-        return set(inspect.signature(Runner.__init__).parameters) - {"self"} | RUNNER_KEYS
+        return set(inspect.signature(Runner.__init__).parameters) - {"self"} | RUNNER_KEYS | OUR_KEYS
     cls = resolve(node.get("type"))
     found = arguments(cls) if inspect.isclass(cls) or inspect.isfunction(cls) else None
     return None if found is None else found | BUILDER_KEYS

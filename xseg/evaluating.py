@@ -16,15 +16,16 @@ from xseg.config import fill_num_classes, load_config
 from xseg.data.classes import voc_palette
 from xseg.data.images import read_image
 from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
-from xseg.engine import load_strict, read_checkpoint
+from xseg.engine import keep_freed_memory
 from xseg.evaluation import SegmentationMetric
 from xseg.loading import resolve_weights, without_downloads
 from xseg.training import build_runner, processes, quiet
+from xseg.weights import load_weights, read_weights
 
 
 def evaluate(
     config: Config | str | os.PathLike,
-    weights: str | os.PathLike,
+    weights: str | os.PathLike | None = None,
     *,
     out: str | os.PathLike | None = None,
     num_worst: int = 8,
@@ -35,31 +36,54 @@ def evaluate(
     """Evaluate weights on the validation data of a config (its `test_dataloader` if it has one).
 
     Args:
-        weights: a checkpoint, or a work dir, of which the best checkpoint is taken.
-        out: folder for metrics.json, confusion.png and worst/*.jpg; default `<folder of the weights>/eval`.
+        weights: a work dir, of which the best checkpoint is taken, or anything that `xseg.weights.read_weights` takes:
+            a file, a published name, …; default the config's own `weights`.
+        out: folder for metrics.json, confusion.png and worst/*.jpg; default `default_folder(…)`.
         num_worst: how many of the images with the lowest mean IoU are drawn.
 
     Returns: what metrics.json holds: mIoU, mAcc, aAcc in percent, per-class values, absent classes, sizes, times.
     """
     cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config, overrides, data_root)
-    weights = resolve_weights(weights)
-    checkpoint = read_checkpoint(weights)
-    out = Path(out or weights.parent / "eval")
+    source = weights or cfg.get("weights")
+    if not source:
+        raise ValueError(
+            f"{_name(cfg)} names no weights of its own: name a checkpoint, a work dir or published weights"
+        )
+    out = Path(out or default_folder(source, cfg))
+    weights = read_weights(resolve_weights(source))
     set_up(cfg, out, num_worst, launcher)
+    keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
         model = getattr(runner.model, "module", runner.model)
-        load_strict(model, checkpoint["state_dict"], weights)
+        if fresh := load_weights(model, weights):
+            raise ValueError(f"{weights.path} holds a backbone alone, {len(fresh)} tensors of the head are not in it")
         start = time.perf_counter()
         runner.test()
         seconds = time.perf_counter() - start
         metric = next(m for m in runner.test_evaluator.metrics if isinstance(m, SegmentationMetric))
         meta = metric.dataset_meta
         report = report_of(metric, meta["classes"])
-        report |= {"images": len(runner.test_dataloader.dataset), "seconds": round(seconds, 2), "weights": str(weights)}
+        report |= {
+            "images": len(runner.test_dataloader.dataset),
+            "seconds": round(seconds, 2),
+            "weights": str(weights.path),
+        }
         if is_main_process():
             write_report(out, report, metric, meta)
     return report
+
+
+def default_folder(source: str | os.PathLike, cfg: Config) -> Path:
+    """`eval` beside a checkpoint or in its work dir, `work_dirs/<config>/eval` for weights from elsewhere."""
+    path = Path(source)
+    if path.exists():
+        return (path if path.is_dir() else path.parent) / "eval"
+    return Path("work_dirs") / _name(cfg) / "eval"
+
+
+def _name(cfg: Config) -> str:
+    return Path(cfg.filename).stem if cfg.filename else "config"
 
 
 def set_up(cfg: Config, out: Path, num_worst: int, launcher: str) -> None:
@@ -68,6 +92,7 @@ def set_up(cfg: Config, out: Path, num_worst: int, launcher: str) -> None:
         cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
     fill_num_classes(cfg, "test_dataloader")
     without_downloads(cfg.model)
+    cfg.weights = None
     for key in [key for key in cfg if key.startswith(("train_", "val_"))]:
         cfg[key] = None
     cfg.optim_wrapper = cfg.param_scheduler = cfg.visualizer = None

@@ -1,4 +1,4 @@
-"""`xseg.load`: a ready model from a config, a checkpoint, or a work dir."""
+"""`xseg.load`: a ready model from a config, a checkpoint, a work dir, or the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from xseg.config import fill_num_classes, load_config
-from xseg.engine import latest_checkpoints, load_strict, read_checkpoint
+from xseg.engine import latest_checkpoints
+from xseg.weights import Weights, load_weights, read_weights
+from xseg.weights.files import is_tf_folder
 
 OUR_PACKAGES = ("backbones.", "heads.", "xseg.models.")
+SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def load(
@@ -26,51 +29,29 @@ def load(
 
     Args:
         source: a checkpoint of ours (it holds its own model config), the work dir of a training (its best checkpoint
-            is taken), or a config's path or name.
-        weights: for a config, the checkpoint to load; without it the weights are random.
+            is taken), "hf:ORG/NAME", or a config's path or name.
+        weights: for a config, what to load: anything that `xseg.weights.read_weights` takes. Default the config's own
+            `weights`; without any the model is as initialised. Those of a backbone alone leave the head so.
         device: default "cuda" if there is one.
         data_root: for a config, where its data set lies; needed for the class names only.
     """
     import xseg.models  # noqa: F401  registers
 
-    path = Path(source)
-    if path.suffix == ".py" or not path.exists():
-        if path.suffix in (".pth", ".safetensors"):
-            raise FileNotFoundError(f"no checkpoint {path}")
-        cfg = load_config(source, data_root=data_root)
-        classes = fill_num_classes(cfg, "val_dataloader")
+    text = os.fspath(source)
+    if text.startswith("hf:") or text.endswith(SUFFIXES) or Path(text).is_dir():
         if weights is not None:
-            without_downloads(cfg.model)
-        model = MODELS.build(cfg.model)
-        meta = {"classes": classes}
-        if weights is not None:
-            checkpoint = read_checkpoint(resolve_weights(weights))
-            load_strict(model, checkpoint["state_dict"], weights)
-            meta |= checkpoint.get("meta", {}).get("xseg", {})
+            raise ValueError(f"{text} has its own weights; give weights only with a config, got {weights}")
+        model = _from_checkpoint(read_weights(resolve_weights(source)))
     else:
-        path = resolve_weights(path)
-        checkpoint = read_checkpoint(path)
-        meta = checkpoint.get("meta", {}).get("xseg")
-        if not meta:
-            raise ValueError(
-                f"{path} does not say which model it holds: give its config too, `xseg.load(CONFIG, {path})`"
-            )
-        config = _classes_of(meta["model"], path)
-        without_downloads(config)
-        model = MODELS.build(config)
-        load_strict(model, checkpoint["state_dict"], path)
-    model.classes = tuple(meta["classes"])
-    model.palette = [tuple(colour) for colour in meta["palette"]] if meta.get("palette") else None
+        model = _from_config(load_config(source, data_root=data_root), weights)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
 
 
-def resolve_weights(path: str | os.PathLike) -> Path:
-    """A checkpoint file; of a work dir its best checkpoint, or its last if none was best."""
-    path = Path(path)
-    if not path.is_dir():
-        if not path.exists():
-            raise FileNotFoundError(f"no checkpoint {path}")
-        return path
+def resolve_weights(source: str | os.PathLike) -> str | os.PathLike:
+    """Of a work dir its best checkpoint, or its last if none was best; anything else as it is."""
+    path = Path(source)
+    if not path.is_dir() or is_tf_folder(path):
+        return source
     best = sorted(path.glob("best_*.pth"), key=lambda file: file.stat().st_mtime)
     found = best or latest_checkpoints(path)[:1]
     if not found:
@@ -84,6 +65,47 @@ def without_downloads(model: dict) -> None:
     if isinstance(backbone, dict):
         for key in ("pretrained", "weights"):
             backbone.pop(key, None)
+
+
+def _from_config(cfg, source: str | os.PathLike | None) -> nn.Module:
+    source = source or cfg.get("weights")
+    weights = source and read_weights(resolve_weights(source))  # a wrong name is told before the model is built
+    meta = fill_num_classes(cfg, "val_dataloader")
+    config = cfg.model.to_dict()
+    if weights:
+        without_downloads(config)
+    model = _build(config, meta)
+    if weights:
+        model.fresh = load_weights(model, weights)
+        _describe(model, config, {**meta, **weights.meta.get("xseg", {})})
+    return model
+
+
+def _from_checkpoint(weights: Weights) -> nn.Module:
+    meta = weights.meta.get("xseg")
+    if not meta:
+        raise ValueError(
+            f"{weights.path} does not say which model it holds: give its config too, "
+            f"`xseg.load(CONFIG, {weights.path})`"
+        )
+    config = _classes_of(meta["model"], weights.path)
+    without_downloads(config)
+    model = _build(config, meta)
+    load_weights(model, weights)
+    return model
+
+
+def _build(config: dict, meta: dict) -> nn.Module:
+    model = MODELS.build(config)
+    _describe(model, config, meta)
+    return model
+
+
+def _describe(model: nn.Module, config: dict, meta: dict) -> None:
+    model.config, model.card = config, meta.get("card", {})
+    if meta.get("classes"):
+        model.classes = tuple(meta["classes"])
+        model.palette = [tuple(colour) for colour in meta["palette"]] if meta.get("palette") else None
 
 
 def _classes_of(config: object, path: Path) -> object:

@@ -1,4 +1,4 @@
-"""`xseg predict`: masks, coloured masks and overlays of images on disk."""
+"""`xseg predict`: masks, coloured masks and overlays of images on disk, or their classes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
 
 
 def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Iterator[str]:
-    """Segment every image; yields a line of summary an image, after its files are written.
+    """Predict every image; yields a line of summary an image, after its files are written (see `write` of results).
 
-    Writes out/mask/<name>.png (pixel values are class indices), out/colour/<name>.png and out/overlay/<name>.jpg.
     An image that cannot be read is named in its line and does not stop the others; a ValueError at the end tells how
     many there were. Two images of one name in different folders keep their folder's name in front.
     """
@@ -48,16 +47,7 @@ def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os
             failed += 1
             yield f"{path}: failed: {error}"
             continue
-        result.save_mask(out / "mask" / f"{name}.png")
-        write_colours(result, out / "colour" / f"{name}.png")
-        result.save(out / "overlay" / f"{name}.jpg")
-        height, width = result.mask.shape
-        yield f"{path}  {width}x{height}  {time.perf_counter() - start:.2f} s  {result.summary()}"
+        result.write(out, name)
+        yield f"{path}  {time.perf_counter() - start:.2f} s  {result.summary()}"
     if failed:
-        raise ValueError(f"{failed} of {len(images)} images could not be segmented; they are named above")
-
-
-def write_colours(result, path: Path) -> None:
-    from xseg.drawing import write_image
-
-    write_image(path, result.colours())
+        raise ValueError(f"{failed} of {len(images)} images could not be read; they are named above")

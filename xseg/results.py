@@ -1,7 +1,8 @@
-"""What `model.predict` gives back: labels in the original image's pixels, and how to see and save them."""
+"""What `model.predict` gives back: labels in the original image's pixels or of the image, and how to save them."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,39 @@ class SegmentationResult:
         """Write the overlay to a picture file."""
         write_image(path, self.overlay())
 
+    def write(self, out: Path, name: str) -> None:
+        """mask/<name>.png (pixel values are class indices), colour/<name>.png, overlay/<name>.jpg."""
+        self.save_mask(out / "mask" / f"{name}.png")
+        write_image(out / "colour" / f"{name}.png", self.colours())
+        self.save(out / "overlay" / f"{name}.jpg")
+
     def save_mask(self, path: str | Path) -> None:
         """Write the labels as a palette PNG: pixel values are class indices."""
         from xseg.data.images import write_mask
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_mask(path, self.mask, self.palette)
+
+
+@dataclass
+class ClassificationResult:
+    """One classified image. scores: (num_classes,) probabilities."""
+
+    scores: np.ndarray
+    classes: tuple[str, ...]
+    path: str | Path | None = None
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """(name, probability) of the likeliest classes, the likeliest first."""
+        order = np.argsort(-self.scores, kind="stable")[:count]
+        return [(self.classes[index], float(self.scores[index])) for index in order]
+
+    def summary(self) -> str:
+        """`tabby 61 %, tiger cat 30 %, …`"""
+        return ", ".join(f"{name} {100 * score:.0f} %" for name, score in self.top(3))
+
+    def write(self, out: Path, name: str) -> None:
+        """scores/<name>.json: the five likeliest classes with their probabilities."""
+        path = out / "scores" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(self.top(5)), indent=1))

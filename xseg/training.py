@@ -14,14 +14,16 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import collect_env
 
 from xseg import __version__
 from xseg.config import fill_num_classes, load_config
-from xseg.engine import StopOnSignalHook, find_resumable, read_checkpoint
-from xseg.engine import load_from as load_weights
+from xseg.data.balance import balanced_weights
+from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
+from xseg.weights import load_weights
 
 LAUNCHERS = ("none", "pytorch", "slurm")
 NOISE = (  # warnings that mmengine 0.10.7 causes in today's torch, and that pinned memory has no use on a CPU
@@ -54,7 +56,8 @@ def train(
         work_dir: for checkpoints and logs; `work_dirs/<name of the config>` if neither given here nor in the config.
         resume: a checkpoint, or True for the newest readable one of work_dir. A work dir without any checkpoint is
             started afresh, so that a job that is requeued can always run the same command.
-        load_from: weights to start from, strict in names and shapes; the weights of a bare backbone fit too.
+        load_from: weights to start from, of any source that `xseg.weights` reads, strict in names and shapes; those
+            of a bare backbone fit too.
             dict(path=…, new=["head.classifier"]) leaves the named modules as initialised.
         amp: "bf16" or "fp16" for mixed precision.
         seed: of weights, order and augmentation; the config's if None. A resumed run keeps its own.
@@ -66,6 +69,7 @@ def train(
     """
     cfg = _config(config, overrides)
     fill_num_classes(cfg, "train_dataloader")
+    _fill_class_weights(cfg)
     _check_launcher(launcher)
     if resume and load_from:
         raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
@@ -91,6 +95,7 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
     checkpoint = _resumable(work_dir, resume)
     if checkpoint is not None:
         _set_resume(cfg, checkpoint, seed)
+    keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
         if load_from and checkpoint is None:
@@ -143,6 +148,15 @@ def _config(config, overrides: dict | None) -> Config:
 
 def _name(cfg: Config) -> str:
     return Path(cfg.filename).stem if cfg.filename else "train"
+
+
+def _fill_class_weights(cfg: Config) -> None:
+    """Count what losses with class_weights="balanced" ask for; the config that is saved holds the numbers."""
+    losses = [loss for loss in cfg.model.get("losses", ()) if loss.get("class_weights") == "balanced"]
+    if losses:
+        weights = balanced_weights(DATASETS.build(dict(cfg.train_dataloader.dataset)))
+        for loss in losses:
+            loss["class_weights"] = weights
 
 
 def _check_launcher(launcher: str) -> None:

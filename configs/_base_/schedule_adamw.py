@@ -11,8 +11,8 @@ optim_wrapper = dict(
     constructor="ParamGroups",
     clip_grad=dict(max_norm=5.0),
 )
-train_cfg = dict(type=TrainLoop, max_iters=1100, val_interval=550)
+train_cfg = dict(type=TrainLoop, max_iters=3300, val_interval=1100)
 param_scheduler = [
     dict(type=LinearLR, by_epoch=False, start_factor=0.05, begin=0, end=50),
-    dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0, begin=0, end=1101),
+    dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0, begin=0, end=3301),
 ]

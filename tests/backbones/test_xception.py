@@ -1,10 +1,10 @@
-import numpy as np
 import pytest
 import timm
 import torch
-from peers import from_timm_legacy, rename, shake, shared, tf_deeplab_weights
+from peers import shake
 
 from backbones import Xception
+from xseg.weights.maps.cadene import MAPS
 
 LEVELS = ("c1", "c2", "c3", "c4", "c5")
 
@@ -15,7 +15,10 @@ def test_same_features_as_timm():
     by_flat = {key.replace(".", "_"): value for key, value in ref.state_dict().items()}
     pyramid.load_state_dict({key: by_flat[key.removeprefix("body.").replace(".", "_")] for key in pyramid.state_dict()})
     ours = Xception(out=LEVELS, stem="valid", taps="after_relu", bn_eps=1e-5).double().eval()
-    ours.load_state_dict(from_timm_legacy(ref.state_dict()))
+    state = {name.removeprefix("backbone."): value for name, value in MAPS[0].to_ours(ref.state_dict()).items()}
+    state = {name: value for name, value in state.items() if not name.startswith("head.")}
+    counters = {name: value for name, value in ours.state_dict().items() if name.endswith("num_batches_tracked")}
+    ours.load_state_dict(state | counters)
     x = torch.rand(1, 3, 97, 128, dtype=torch.float64)
     with torch.inference_mode():
         mine = ours(x)
@@ -23,39 +26,6 @@ def test_same_features_as_timm():
         for a, b in zip(mine, pyramid(x), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
     assert tuple(m.shape[1] for m in mine) == ours.channels == (64, 128, 256, 728, 2048)
-
-
-def test_same_logits_as_keras():
-    """keras.applications.Xception at 299 x 299, where 147 -> 74 -> 37 tells TensorFlow's pooling from PyTorch's."""
-    reference = np.load(shared("reference", "keras_xception", "xception_299.npz"))
-    weights = tf_deeplab_weights(shared("reference", "keras_xception", "xception_variables.json"), fan_axes=-1)
-    classifier = {k: weights.pop(f"predictions/{k}") for k in ("kernel", "bias")}
-    ours = Xception(out=("c5",), stem="valid", pool_padding="tensorflow").double().eval()
-    state = {**ours.state_dict(), **{keras_key(name): weight.double() for name, weight in weights.items()}}
-    ours.load_state_dict(state)  # strict: a name of Keras that is none of ours fails here
-    assert len(weights) == sum("num_batches" not in key for key in ours.state_dict())
-    image = torch.from_numpy(reference["image"]).permute(0, 3, 1, 2).double() / 127.5 - 1
-    with torch.inference_mode():
-        logits = ours(image)[0].mean((2, 3)) @ classifier["kernel"].double().T + classifier["bias"].double()
-    np.testing.assert_allclose(logits.numpy(), reference["logits"], atol=1e-4)
-
-
-def keras_key(name: str) -> str:
-    shortcut = {"": 0, "_1": 1, "_2": 2, "_3": 11}  # conv2d, conv2d_1, … in the order of the strided blocks
-    layer, leaf = name.split("/")
-    leaf = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}.get(
-        leaf, leaf
-    )
-    for prefix, module in (("conv2d", "conv"), ("batch_normalization", "bn")):
-        if layer.startswith(prefix):
-            block = shortcut[layer.removeprefix(prefix)]
-            return f"blocks.{block}.shortcut.{module}.{'weight' if module == 'conv' else leaf}"
-    block, part = layer.split("_", 1)
-    number = int(block.removeprefix("block"))
-    if number == 1:
-        return f"stem.{int(part[4]) - 1}.{'bn' if part.endswith('bn') else 'conv'}.{leaf.replace('kernel', 'weight')}"
-    conv = f"blocks.{number - 2}.convs.{int(part[7]) - 1}"
-    return f"{conv}.bn.{leaf}" if part.endswith("bn") else f"{conv}.{leaf.replace('_kernel', '.weight')}"
 
 
 @pytest.mark.parametrize("stem", ["valid", "same"])
@@ -122,9 +92,3 @@ def test_tensorflow_pooling_differs_at_even_sizes_only():
 def test_wrong_arguments_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Xception(**options)
-
-
-def test_renaming_is_injective():
-    state = timm.create_model("legacy_xception").state_dict()
-    assert len(from_timm_legacy(state)) == len(state) - 2  # less the classifier
-    assert rename({"a.b": torch.zeros(1)}, (".b", ".c")).keys() == {"a.c"}

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from toy import ToyModel
 
-from xseg.engine import AtomicBackend, find_resumable, latest_checkpoints, load_from, load_strict, read_checkpoint
+from xseg.engine import AtomicBackend, find_resumable, latest_checkpoints, load_strict, read_checkpoint
 from xseg.engine.saving import dotted_name, plain
 
 
@@ -146,24 +146,6 @@ def test_load_strict_strips_module_and_needs_no_batch_counter():
     state = {f"module.{k}": v for k, v in source.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert load_strict(model, state, "w.pth") == []
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in model.state_dict().items())
-
-
-def test_load_from_other_classes_only_if_named_new(tmp_path):
-    source, model = ToyModel(classes=5), ToyModel()
-    torch.save(source.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"--new classifier"):
-        load_from(model, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="none called 'clasifier'"):
-        load_from(model, tmp_path / "w.pth", new=("clasifier",))
-    assert load_from(model, tmp_path / "w.pth", new=("classifier",)) == ["classifier.weight", "classifier.bias"]
-    assert torch.equal(model.backbone.pointwise.weight, source.backbone.pointwise.weight)
-
-
-def test_load_from_takes_a_bare_backbone(tmp_path):
-    source, model = ToyModel(), ToyModel()
-    torch.save(source.backbone.state_dict(), tmp_path / "w.pth")
-    assert load_from(model, tmp_path / "w.pth") == ["classifier.weight", "classifier.bias"]
-    assert torch.equal(model.backbone.pointwise.weight, source.backbone.pointwise.weight)
 
 
 def test_atomic_backend_removes_after_the_next_write(tmp_path):

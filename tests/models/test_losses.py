@@ -3,13 +3,14 @@ import math
 import pytest
 import torch
 
-from xseg.models import CrossEntropy, OhemCrossEntropy, SmpLoss
+from xseg.models import CrossEntropy, Dice, OhemCrossEntropy, SmpLoss
 
 LOGITS = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(0))
 MASKS = torch.randint(0, 5, (2, 6, 7), generator=torch.Generator().manual_seed(1))
 ALL = [
     CrossEntropy(),
     OhemCrossEntropy(),
+    Dice(),
     *(SmpLoss(name) for name in ("Dice", "Lovasz", "Focal", "Tversky", "Jaccard")),
 ]
 
@@ -69,6 +70,27 @@ def test_ohem_counted_on_paper():
     assert hard.item() == pytest.approx(-sum(map(math.log, (0.6, 0.4, 0.1))) / 3)
     kept = OhemCrossEntropy(threshold=0.2, min_kept=0.5)(logits, masks)
     assert kept.item() == pytest.approx(-sum(map(math.log, (0.4, 0.1))) / 2)
+
+
+@pytest.mark.parametrize("num_classes", [2, 5, 9])
+def test_dice_is_smps(num_classes):
+    """Value and gradient, with void pixels and with classes that are not there."""
+    generator = torch.Generator().manual_seed(num_classes)
+    masks = torch.randint(0, max(2, num_classes - 3), (2, 6, 7), generator=generator)
+    masks[:, ::3] = 255
+    logits = torch.randn(2, num_classes, 6, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    values = [loss(logits, masks) for loss in (Dice(), SmpLoss("Dice"))]
+    gradients = [torch.autograd.grad(value, logits)[0] for value in values]
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
+def test_balanced_weights_want_counting():
+    loss = CrossEntropy(class_weights="balanced")  # a model that only predicts can be built
+    with pytest.raises(ValueError, match=r"counted by xseg\.train"):
+        loss(LOGITS, MASKS)
+    with pytest.raises(ValueError, match="one number a class or 'balanced', got 'median'"):
+        CrossEntropy(class_weights="median")
 
 
 def test_smp_loss_counted_on_paper():

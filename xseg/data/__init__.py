@@ -12,7 +12,7 @@ from xseg.data.classes import (
     voc_palette,
 )
 from xseg.data.collate import collate
-from xseg.data.datasets import VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
+from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
 from xseg.data.draw import Draw
 from xseg.data.images import MaskModeError, read_image, read_mask, write_mask
 from xseg.data.shapes import write_shapes
@@ -21,6 +21,7 @@ from xseg.data.transforms import PhotometricDistortion, RandomFlip, RandomScaleC
 # check (rich) and sbd (scipy) are imported where they are used: xseg.data.check, xseg.data.sbd
 
 __all__ = [
+    "ADE20K",
     "CITYSCAPES",
     "CITYSCAPES_CLASSES",
     "CITYSCAPES_PALETTE",

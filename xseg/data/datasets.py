@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -114,6 +115,8 @@ class VOC(SegmentationDataset):
         classes: names, or the path of a classes.txt; None is `{root}/classes.txt`, and VOC's 21 without that file.
     """
 
+    standard: ClassVar = dict(classes=tables.VOC_CLASSES, palette=voc_palette(len(tables.VOC_CLASSES)))
+
     def __init__(
         self,
         root: Path_,
@@ -141,6 +144,8 @@ class VOC(SegmentationDataset):
 class Cityscapes(SegmentationDataset):
     """Cityscapes' fine annotations, 19 classes, read from the labelIds files as downloaded."""
 
+    standard: ClassVar = dict(classes=tables.CITYSCAPES_CLASSES, palette=tables.CITYSCAPES_PALETTE)
+
     def __init__(self, root: Path_, split: str = "train", transforms: Transforms = ()):
         root = Path(root)
         image_dir, mask_dir = root / "leftImg8bit" / split, root / "gtFine" / split
@@ -157,6 +162,28 @@ class Cityscapes(SegmentationDataset):
         super().__init__(
             pairs, tables.CITYSCAPES_CLASSES, tables.CITYSCAPES_PALETTE, transforms, tables.cityscapes_label_map()
         )
+
+
+@DATASETS.register_module()
+class ADE20K(SegmentationDataset):
+    """ADE20K's scene parsing challenge, 150 classes behind a class 0, "other", that is ignored in masks.
+
+    TensorFlow's weights have those 151 outputs.
+    """
+
+    def __init__(self, root: Path_, split: str = "training", transforms: Transforms = ()):
+        root = Path(root)
+        image_dir, mask_dir, table = root / "images" / split, root / "annotations" / split, root / "objectInfo150.txt"
+        layout = f"images/{split}/*.jpg, annotations/{split}/*.png, objectInfo150.txt"
+        for folder in (root, image_dir, mask_dir):
+            _require_folder(folder, root, layout, _ADE20K_SOURCE)
+        if not table.is_file():
+            raise FileNotFoundError(f"{table}: no such file; {_remedy(root, layout, _ADE20K_SOURCE)}")
+        rows = table.read_text(encoding="utf-8").splitlines()[1:]  # Idx, Ratio, Train, Val, Stuff, Name
+        names = [row.split("\t")[-1].split(",")[0].strip() for row in rows if row.strip()]
+        pairs = [(image.stem, image, mask_dir / f"{image.stem}.png") for image in sorted(image_dir.glob("*.jpg"))]
+        labels = [IGNORE, *range(1, len(names) + 1), *[-1] * (255 - len(names))]
+        super().__init__(pairs, ("other", *names), None, transforms, labels)
 
 
 @DATASETS.register_module()
@@ -218,6 +245,7 @@ _VOC_SOURCE = (
     "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012; "
     "SegmentationClassAug by `xseg data convert sbd`)"
 )
+_ADE20K_SOURCE = "http://sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)"
 _CITYSCAPES_SOURCE = "https://www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"
 
 

@@ -3,15 +3,15 @@
 from .checkpoint import (
     find_resumable,
     latest_checkpoints,
-    load_from,
     load_strict,
     read_checkpoint,
 )
 from .hooks import BroadcastBuffersHook, StepSeedHook, StopOnNanHook, StopOnSignalHook, ThroughputHook
 from .loops import TrainLoop
+from .memory import keep_freed_memory
 from .optim import AmpOptimWrapper, ParamGroups
 from .sampler import EvalSampler, TrainSampler
-from .saving import AtomicBackend, PlainCheckpointHook
+from .saving import AtomicBackend, PlainCheckpointHook, plain_model_config
 
 __all__ = [
     "AmpOptimWrapper",
@@ -27,8 +27,9 @@ __all__ = [
     "TrainLoop",
     "TrainSampler",
     "find_resumable",
+    "keep_freed_memory",
     "latest_checkpoints",
-    "load_from",
     "load_strict",
+    "plain_model_config",
     "read_checkpoint",
 ]

@@ -5,7 +5,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -133,24 +133,6 @@ def load_strict(
     return [name for name in own if name not in fits and not name.endswith("num_batches_tracked")]
 
 
-def load_from(model: nn.Module, path: str | os.PathLike, new: Sequence[str] = ()) -> list[str]:
-    """Start from the weights in a file: `load_strict`, or for the weights of a bare backbone, into `model.backbone`.
-
-    Returns the names that stayed as initialised, and says so in one line of log.
-    """
-    model = getattr(model, "module", model)
-    state = {k.removeprefix("module."): v for k, v in read_checkpoint(path)["state_dict"].items()}
-    backbone = getattr(model, "backbone", None)
-    if backbone is not None and _counted(state) == _counted(backbone.state_dict()):
-        load_strict(backbone, state, path)
-        fresh = [name for name in model.state_dict() if not name.startswith("backbone.")]
-    else:
-        fresh = load_strict(model, state, path, new)
-    rest = f"; new, as initialised: {_some(fresh)}" if fresh else ""
-    print_log(f"Loaded weights from {path}{rest}", logger="current")
-    return fresh
-
-
 def _read_safetensors(path: Path) -> dict:
     from safetensors import SafetensorError, safe_open
 
@@ -174,6 +156,10 @@ def _check_head(path: Path) -> bool:
     if head.startswith(b"PK"):
         if not zipfile.is_zipfile(path):
             raise ValueError(f"{path}: is cut off (its end is missing); fetch it again or take the one before")
+        with zipfile.ZipFile(path) as archive:
+            packed = [member.filename for member in archive.infolist() if member.file_size > member.compress_size]
+        if packed:
+            raise ValueError(f"{path}: holds packed data ({packed[0]}), which torch never writes; refused unread")
         return True
     if head.startswith(b"\x80"):
         return False
@@ -218,10 +204,6 @@ def _under(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix.rstrip(".") + ".")
 
 
-def _counted(names: Iterable[str]) -> set[str]:
-    return {name for name in names if not name.endswith("num_batches_tracked")}
-
-
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f", … ({len(names)} in all)" if len(names) > 10 else "")
 
@@ -232,8 +214,11 @@ def _mismatch(model, own, state, source, missing, unexpected, reshaped) -> str:
     for title, names in (("missing", missing), ("unexpected", unexpected), ("other shape", sized)):
         if names:
             lines.append(f"  {title} ({len(names)}): {_some(names)}")
-    if reshaped and not missing and not unexpected:
-        owners = list(dict.fromkeys(name.rpartition(".")[0] for name in reshaped))
+    counts = [len({m.group() for n in names if (m := re.search(r"\bblocks\.\d+", n))}) for names in (state, own)]
+    if counts[0] != counts[1] and all(counts):
+        lines.append(f"  the file holds {counts[0]} blocks, the model has {counts[1]}: another depth")
+    if not unexpected and len(missing) < len(own) / 10:
+        owners = list(dict.fromkeys(name.rpartition(".")[0] for name in [*missing, *reshaped]))
         lines.append(f"  for other classes leave it as initialised: --load-from … --new {' '.join(owners[:10])}")
         return "\n".join(lines)
     origins = [whose for prefixes, whose in ORIGINS if all(any(n.startswith(p) for n in state) for p in prefixes)]

@@ -73,7 +73,7 @@ class PlainCheckpointHook(Hook):
         meta.pop("cfg", None)
         metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None) or {}
         meta["xseg"] = dict(
-            model=plain(_named_types(runner.cfg.get("model")), "model"),
+            model=plain_model_config(runner.cfg.get("model")),
             classes=metainfo.get("classes"),
             palette=metainfo.get("palette"),
             iter=meta["iter"],
@@ -95,6 +95,11 @@ class PlainCheckpointHook(Hook):
             metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None)
             if plain(metainfo, "metainfo") == meta.get("dataset_meta"):
                 meta["dataset_meta"] = metainfo
+
+
+def plain_model_config(config: object) -> object:
+    """A model's config out of plain values, each `type` as a dotted name, so that a weight file can carry it."""
+    return plain(_named_types(config), "model")
 
 
 def plain(value: object, where: str) -> object:

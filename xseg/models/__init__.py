@@ -2,16 +2,19 @@
 
 from mmengine.registry import MODELS
 
-from backbones import AlignedXception, Xception
-from heads import DeepLabV3Plus, FCNHead
+from backbones import AlignedXception, PreactXception, Xception
+from heads import ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead
 from xseg.models.adapters import SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
+from xseg.models.classifier import Classifier
 from xseg.models.inference import Inference
-from xseg.models.losses import CrossEntropy, OhemCrossEntropy, SmpLoss
+from xseg.models.losses import CrossEntropy, Dice, OhemCrossEntropy, SmpLoss
 from xseg.models.preprocessor import Preprocessor
 from xseg.models.segmentor import Segmentor
 
 __all__ = [
+    "Classifier",
     "CrossEntropy",
+    "Dice",
     "Inference",
     "OhemCrossEntropy",
     "Preprocessor",
@@ -23,5 +26,7 @@ __all__ = [
     "TorchvisionBackbone",
 ]
 
-for _cls in (AlignedXception, Xception, DeepLabV3Plus, FCNHead, *(globals()[name] for name in __all__)):
+_BACKBONES = (AlignedXception, PreactXception, Xception)
+_HEADS = (ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead)
+for _cls in (*_BACKBONES, *_HEADS, *(globals()[name] for name in __all__)):
     MODELS.register_module(module=_cls)

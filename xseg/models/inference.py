@@ -25,6 +25,10 @@ class Inference:
         flip: average with the mirrored image.
         min_size_hw: images are padded (with the mean, right and below) to at least this, as DeepLab evaluates VOC at
             513 x 513.
+        longest: resize images so that the longer side has this many pixels, and the labels back (nearest), as DeepLab
+            evaluates ADE20K; before anything else.
+        align_corners: of the resizing between scales. True as TensorFlow's: 513 pixels become 257 at scale 0.5, and
+            nothing is smoothed before. False: 513 become 256, smoothed.
     """
 
     def __init__(
@@ -34,6 +38,8 @@ class Inference:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         min_size_hw: Sequence[int] = (1, 1),
+        align_corners: bool = False,
+        longest: int | None = None,
     ):
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap must be a share of the window in [0, 1), got {overlap}")
@@ -44,9 +50,20 @@ class Inference:
         self.scales = tuple(scales)
         self.flip = flip
         self.min_size_hw = tuple(min_size_hw)
+        self.align_corners = align_corners
+        self.longest = longest
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> labels (N, H, W) uint8."""
+        if self.longest is None:
+            return self._labels(network, images)
+        size = images.shape[-2:]
+        fitted = [max(1, round(s * self.longest / max(size))) for s in size]
+        resized = F.interpolate(images, fitted, mode="bilinear", align_corners=self.align_corners)
+        labels = self._labels(network, resized).unsqueeze(1)
+        return F.interpolate(labels, size, mode="nearest-exact").squeeze(1)
+
+    def _labels(self, network: Network, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         pad_h, pad_w = (max(least - size, 0) for least, size in zip(self.min_size_hw, (height, width), strict=True))
         images = F.pad(images, (0, pad_w, 0, pad_h))
@@ -63,14 +80,21 @@ class Inference:
         total = None
         size = images.shape[-2:]
         for scale in self.scales:
-            scaled_size = [max(1, round(s * scale)) for s in size]
-            scaled = images if scale == 1 else F.interpolate(images, scaled_size, mode="bilinear", antialias=True)
+            scaled = images if scale == 1 else self._scale(images, scale)
             for mirrored in (False, True) if self.flip else (False,):
                 logits = network(scaled.flip(-1) if mirrored else scaled)
-                logits = F.interpolate(logits.flip(-1) if mirrored else logits, size, mode="bilinear")
+                logits = logits.flip(-1) if mirrored else logits
+                logits = F.interpolate(logits, size, mode="bilinear", align_corners=self.align_corners)
                 chances = logits.softmax(1)
                 total = chances if total is None else total.add_(chances)
         return total
+
+    def _scale(self, images: Tensor, scale: float) -> Tensor:
+        if self.align_corners:
+            size = [max(1, int((s - 1) * scale + 1)) for s in images.shape[-2:]]
+            return F.interpolate(images, size, mode="bilinear", align_corners=True)
+        size = [max(1, round(s * scale)) for s in images.shape[-2:]]
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
 
     def _slide(self, network: Network, images: Tensor) -> Tensor:
         """Rows of windows from top to bottom; a pixel row is decided as soon as no window below covers it."""

@@ -1,7 +1,8 @@
 """Losses of segmentation logits against class masks; a config lists them, and their weighted sum is trained.
 
 All take logits (N, C, H, W) and masks (N, H, W) int64, leave out the pixels of `ignore_index`, and give 0 where no
-pixel is left. Cross-entropy and hard-pixel mining are here; `SmpLoss` brings those of segmentation-models-pytorch.
+pixel is left. Cross-entropy, hard-pixel mining and Dice are here; `SmpLoss` brings the others of
+segmentation-models-pytorch.
 """
 
 import inspect
@@ -17,20 +18,24 @@ class CrossEntropy(nn.Module):
 
     Args:
         weight: of this loss in the sum.
-        class_weights: one factor a class; the mean is then weighted by them too, as torch does.
+        class_weights: one factor a class; the mean is then weighted by them too, as torch does. "balanced" in a config
+            is replaced by `xseg.data.balance.balanced_weights` of the training data when training starts.
         label_smoothing: share of the probability spread over all classes.
     """
 
     def __init__(
         self,
         weight: float = 1.0,
-        class_weights: Sequence[float] | None = None,
+        class_weights: Sequence[float] | str | None = None,
         label_smoothing: float = 0.0,
         ignore_index: int = 255,
     ):
         super().__init__()
         self.weight, self.label_smoothing, self.ignore_index = weight, label_smoothing, ignore_index
-        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.uncounted = isinstance(class_weights, str)  # as in a model that is only to predict
+        if self.uncounted and class_weights != "balanced":
+            raise ValueError(f"class_weights must be one number a class or 'balanced', got {class_weights!r}")
+        weights = None if class_weights is None or self.uncounted else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
@@ -40,6 +45,8 @@ class CrossEntropy(nn.Module):
         return total / max(count, 1e-12)
 
     def pixel_losses(self, logits: Tensor, masks: Tensor, reduction: str = "none") -> Tensor:
+        if self.uncounted:
+            raise ValueError("class_weights='balanced' are counted by xseg.train; elsewhere give one number a class")
         return F.cross_entropy(
             logits.float(),
             masks,
@@ -80,8 +87,33 @@ class OhemCrossEntropy(CrossEntropy):
         return losses[chance <= limit].mean()
 
 
+class Dice(nn.Module):
+    """Mean over the classes of 1 - Dice, counted over the labelled pixels of the whole batch; an absent class costs 0.
+
+    Every class weighs the same, however few its pixels. Equal to segmentation-models-pytorch's `DiceLoss`, without its
+    one-hot copies of the batch.
+
+    Source: Milletari et al. 2016 (arXiv:1606.04797), with the plain sums of Sudre et al. 2017 in the denominator.
+    """
+
+    def __init__(self, weight: float = 1.0, ignore_index: int = 255):
+        super().__init__()
+        self.weight, self.ignore_index = weight, ignore_index
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
+        valid = masks != self.ignore_index
+        labels = masks.masked_fill(~valid, 0)
+        chances = logits.float().softmax(1)
+        hits = chances.gather(1, labels.unsqueeze(1)).squeeze(1) * valid
+        shared = hits.new_zeros(logits.shape[1]).index_add(0, labels.flatten(), hits.flatten())
+        counts = torch.bincount(labels[valid], minlength=logits.shape[1])
+        total = torch.einsum("nchw,nhw->c", chances, valid.to(chances.dtype)) + counts
+        dice = 2 * shared / total.clamp(min=1e-7)
+        return ((1 - dice) * (counts > 0)).mean()
+
+
 class SmpLoss(nn.Module):
-    """A multi-class loss of segmentation-models-pytorch: `SmpLoss("Dice")`, "Lovasz", "Focal", "Tversky", "Jaccard", …
+    """A multi-class loss of segmentation-models-pytorch: `SmpLoss("Lovasz")`, "Focal", "Tversky", "Jaccard", …
 
     Args:
         name: of the loss, without "Loss".

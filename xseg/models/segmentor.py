@@ -8,16 +8,14 @@ from os import PathLike
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from xseg.models.inference import Inference
 from xseg.models.losses import CrossEntropy
-from xseg.models.preprocessor import Preprocessor
+from xseg.models.model import Model, as_image, build
 
 
-class Segmentor(BaseModel):
+class Segmentor(Model):
     """Semantic segmentation: one label a pixel, in the pixels of the original image.
 
     `forward(images, samples, mode)` by mode:
@@ -48,26 +46,17 @@ class Segmentor(BaseModel):
         channels_last: bool = False,
         compiled: bool = False,
     ):
-        super().__init__(data_preprocessor=build(preprocessor, MODELS) or Preprocessor())
-        self.backbone = build(backbone, MODELS)
-        features = {"in_channels": self.backbone.channels, "in_strides": self.backbone.strides}
-        self.head = build(head, MODELS, **features)
-        self.aux_head = build(aux_head, MODELS, **features)
+        super().__init__(backbone, head, preprocessor)
+        self.aux_head = build(aux_head, **self.features)
         self.aux_weight = aux_weight
-        self.losses = nn.ModuleList(build(loss, MODELS) for loss in losses or [{"type": CrossEntropy}])
-        self.inference = build(inference, MODELS) or Inference()
+        self.losses = nn.ModuleList(build(loss) for loss in losses or [{"type": CrossEntropy}])
+        self.inference = build(inference) or Inference()
         self.channels_last = channels_last
         if channels_last:
             self.to(memory_format=torch.channels_last)
         if compiled:
             for module in filter(None, (self.backbone, self.head, self.aux_head)):
                 module.compile()
-        self.classes: tuple[str, ...] = tuple(f"class {index}" for index in range(self.num_classes))
-        self.palette: list[tuple[int, int, int]] | None = None
-
-    @property
-    def num_classes(self) -> int:
-        return self.head.num_classes
 
     def set_output_stride(self, output_stride: int) -> None:
         """Change the resolution of the features, also after training; atrous rates follow, weights stay."""
@@ -97,7 +86,7 @@ class Segmentor(BaseModel):
         return losses
 
     def _losses(self, head: nn.Module, features: list[Tensor], masks: Tensor) -> dict[str, Tensor]:
-        logits = resize(head(features), masks.shape[-2:], head.align_corners)
+        logits = resize(head(features).float(), masks.shape[-2:], head.align_corners)
         return {loss_name(loss): loss.weight * loss(logits, masks) for loss in self.losses}
 
     def logits(self, images: Tensor) -> Tensor:
@@ -128,25 +117,13 @@ class Segmentor(BaseModel):
     @torch.inference_mode()
     def predict(self, image: str | PathLike | np.ndarray | Tensor):
         """Segment one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
-        from xseg.data.images import read_image
         from xseg.results import SegmentationResult
 
-        path = None
-        if isinstance(image, (str, PathLike)):
-            path, image = image, read_image(image)
-        elif isinstance(image, np.ndarray):
-            image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-            raise ValueError(f"image must be 3 channels of uint8 RGB, got {tuple(image.shape)} {image.dtype}")
+        image, path = as_image(image)
         self.eval()
         data = self.data_preprocessor({"images": [image], "samples": [{}]})
         mask = self.forward(**data, mode="predict")[0]["mask"].cpu().numpy()
         return SegmentationResult(mask, self.classes, self.palette, image=image.permute(1, 2, 0).numpy(), path=path)
-
-
-def build(config: nn.Module | dict | None, registry, **arguments):
-    """The object a config describes, with `arguments` for what the config leaves open; an object passes through."""
-    return registry.build({**arguments, **config}) if isinstance(config, dict) else config
 
 
 def resize(logits: Tensor, size_hw: Sequence[int], align_corners: bool) -> Tensor:

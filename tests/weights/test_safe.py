@@ -1,0 +1,103 @@
+import json
+
+import pytest
+import torch
+from peers import shake
+from safetensors import safe_open
+
+import xseg
+from backbones import AlignedXception
+from heads import DeepLabV3Plus
+from xseg.cli import main
+from xseg.models import Preprocessor, Segmentor
+from xseg.weights import save_safetensors
+
+CONFIG = dict(
+    type=Segmentor,
+    backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.125),
+    head=dict(type=DeepLabV3Plus, num_classes=3, channels=8, low_channels=8),
+    preprocessor=dict(type=Preprocessor, mean=(100.0, 110.0, 120.0), std=50.0),
+)
+
+
+@pytest.fixture
+def model():
+    built = shake(xseg.loading._build(dict(CONFIG), {"classes": ("a", "b", "c"), "palette": None})).float()
+    built.palette = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
+    return built
+
+
+def test_there_and_back_bit_by_bit(model, tmp_path):
+    save_safetensors(model, CONFIG, tmp_path / "x.safetensors", {"licence": "MIT"})
+    again = xseg.load(tmp_path / "x.safetensors", device="cpu")
+    assert (again.classes, again.palette) == (model.classes, model.palette)
+    assert again.card == {
+        "mean": [100.0, 110.0, 120.0],
+        "std": [50.0],
+        "value_range": [0, 255],
+        "channels": "RGB",
+        "bn_eps": {"backbone": [1e-3], "head": [1e-5]},
+        "licence": "MIT",
+    }
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+    image = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8)
+    assert (model.predict(image).mask == again.predict(image).mask).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_a_card_cannot_name_foreign_code(model, tmp_path):
+    save_safetensors(model, {**CONFIG, "type": "subprocess.run"}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=r"asks for 'subprocess.run', which is no model of xseg: refused"):
+        xseg.load(tmp_path / "x.safetensors")
+
+
+def test_the_command_converts_and_the_file_serves_alone(model, tmp_path, capsys):
+    config = tmp_path / "small.py"
+    config.write_text(
+        "from backbones import AlignedXception\nfrom heads import DeepLabV3Plus\nfrom xseg.models import Segmentor\n"
+        "model = dict(type=Segmentor, backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.125),\n"
+        "             head=dict(type=DeepLabV3Plus, num_classes=3, channels=8, low_channels=8))\n"
+    )
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    out = tmp_path / "out" / "w.safetensors"
+    assert main(["weights", "convert", str(tmp_path / "w.pth"), str(out), "--config", str(config)]) == 0
+    assert "Segmentor" in capsys.readouterr().out
+    with safe_open(out, "pt") as file:
+        card = json.loads(file.metadata()["xseg"])["card"]
+    assert card["source"].endswith("w.pth") and card["config"] == "small"
+    torch.save({k: v for k, v in model.state_dict().items() if k.startswith("backbone.")}, tmp_path / "b.pth")
+    assert main(["weights", "convert", str(tmp_path / "b.pth"), str(out), "--config", str(config)]) == 1
+    assert "no weights for" in capsys.readouterr().err
+    assert main(["weights", "convert", str(tmp_path / "w.pth"), "w.pth", "--config", str(config)]) == 1
+    assert "must end in .safetensors" in capsys.readouterr().err
+
+
+def test_the_published_ones_are_listed(capsys):
+    assert main(["weights", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "deeplabv3plus_xception71_dpc_cityscapes" in shown and "82.66" in shown
+
+
+def test_to_the_hub_and_back(model, tmp_path, monkeypatch):
+    """The Hub itself is a folder here: what is uploaded is what `hf:` finds."""
+    import shutil
+
+    import huggingface_hub
+
+    class Hub:
+        def __init__(self, token=None): ...
+
+        def create_repo(self, repository, private, exist_ok): ...
+
+        def upload_folder(self, repo_id, folder_path):
+            shutil.copytree(folder_path, tmp_path / repo_id)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repo, name, revision: str(tmp_path / repo / name))
+    with pytest.raises(ValueError, match="does not know its config"):
+        Segmentor(**{k: v for k, v in CONFIG.items() if k != "type"}).push_to_hub("a/b")
+    assert model.push_to_hub("me/small") == "https://huggingface.co/me/small"
+    readme = (tmp_path / "me" / "small" / "README.md").read_text()
+    assert 'xseg.load("hf:me/small")' in readme and "| classes | 3: a, b, c |" in readme
+    again = xseg.load("hf:me/small", device="cpu")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())

@@ -1,0 +1,103 @@
+"""Key maps: which of our parameters another program calls what. A map is data; this file expands and inverts it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Words = Mapping[str, str]  # our word -> theirs
+Rule = tuple[str, str]  # our name -> theirs, with the same {fields} in both
+
+BN = {"weight": "weight", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
+FROM_ONE = {str(index): str(index + 1) for index in range(64)}  # we count from 0, most others from 1
+HALVES = {"depthwise": "depthwise", "pointwise": "pointwise"}
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """How one program names the parameters of one network.
+
+    Names of ours are those of a whole model, `backbone.…` and `head.…`.
+
+    Args:
+        source: whose names, for messages.
+        table: our name -> theirs, one to one.
+        bn_eps: module of ours -> the epsilon that the source computes with, which is part of its weights.
+        aliases: (pattern, replacement) on their names, for spellings that differ between files of one source.
+        ignored: pattern of names that are no weights of the network.
+        tensorflow: their arrays are HWIO, depthwise [h, w, C, 1], dense [in, out].
+    """
+
+    source: str
+    table: Mapping[str, str]
+    bn_eps: Mapping[str, float]
+    aliases: Sequence[tuple[str, str]] = ()
+    ignored: str = r"(.*\.)?num_batches_tracked"
+    tensorflow: bool = False
+
+    def __post_init__(self):
+        assert len(set(self.table.values())) == len(self.table), f"{self.source}: two of ours share a name"
+
+    def clean(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Their weights without what is none, under the spelling of the table."""
+        cleaned = {}
+        for name, value in state.items():
+            if re.fullmatch(self.ignored, name):
+                continue
+            for pattern, replacement in self.aliases:
+                name = re.sub(pattern, replacement, name)
+            cleaned[name] = value
+        return cleaned
+
+    def to_ours(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Their weights under our names and in our layout; what the table does not know keeps its name."""
+        ours = {theirs: name for name, theirs in self.table.items()}
+        return {ours.get(n, n): self._layout(n, value) for n, value in self.clean(state).items()}
+
+    def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our weights under their names and in their layout: the inverse of `to_ours`, but for 1x1 dense kernels."""
+        kept = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+        return {self.table[name]: self._layout(self.table[name], value, back=True) for name, value in kept.items()}
+
+    def _layout(self, theirs: str, value: Tensor, back: bool = False) -> Tensor:
+        if not self.tensorflow or value.ndim not in (2, 4):
+            return value.unsqueeze(-1).unsqueeze(-1) if value.ndim == 2 and "pointwise" in theirs else value
+        if value.ndim == 2:
+            return value.T
+        if "depthwise" in theirs.rpartition("/")[2]:  # [h, w, C, 1] <-> [C, 1, h, w]
+            return value.permute(2, 3, 0, 1)
+        return value.permute(2, 3, 1, 0) if back else value.permute(3, 2, 0, 1)
+
+
+def expand(rules: Iterable[Rule], **fields: Words) -> dict[str, str]:
+    """Every name that the rules stand for: each {field} runs through its words, on both sides at once.
+
+    >>> expand([("stem.{i}.conv", "conv1_{i}")], i={"0": "1", "1": "2"})
+    {'stem.0.conv': 'conv1_1', 'stem.1.conv': 'conv1_2'}
+    """
+    table = {}
+    for ours, theirs in rules:
+        names = sorted({name for _, name, _, _ in string.Formatter().parse(ours) if name})
+        for words in itertools.product(*(fields[name].items() for name in names)):
+            pairs = dict(zip(names, words, strict=True))
+            our_name = ours.format(**{name: pair[0] for name, pair in pairs.items()})
+            table[our_name] = theirs.format(**{name: pair[1] for name, pair in pairs.items()})
+    return table
+
+
+def recognise(names: Iterable[str], maps: Iterable[KeyMap]) -> KeyMap | None:
+    """The map that knows most of the names, if it knows most of them."""
+    names = list(names)
+    best, most = None, len(names) / 2
+    for candidate in maps:
+        cleaned = candidate.clean(dict.fromkeys(names, torch.empty(0)))
+        known = len(cleaned.keys() & set(candidate.table.values()))
+        if known > most:
+            best, most = candidate, known
+    return best

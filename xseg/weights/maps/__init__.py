@@ -1,0 +1,5 @@
+"""Key maps, one file a source."""
+
+from xseg.weights.maps import cadene, keras, segmentron, tensorflow, timm
+
+ALL_MAPS = [*tensorflow.MAPS, *timm.MAPS, *cadene.MAPS, *segmentron.MAPS, *keras.MAPS]

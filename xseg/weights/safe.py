@@ -1,0 +1,96 @@
+"""Our own weight files: .safetensors with a card in the metadata, on disk and on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from torch import nn
+
+from xseg.engine import plain_model_config
+
+CARD = """\
+---
+library_name: xseg
+tags: [xception, deeplabv3plus, {task}]
+---
+# {name}
+
+{kind} of xseg: `model = xseg.load("hf:{name}")`, `model.predict("image.jpg")`.
+
+| | |
+| --- | --- |
+{rows}
+"""
+
+
+def save_safetensors(model: nn.Module, config: dict, path: str | os.PathLike, card: dict | None = None) -> None:
+    """Write a model's weights with its config, class names and card, so that `xseg.load(path)` needs nothing else.
+
+    Args:
+        config: the model's, as in a config file.
+        card: what else to say about the weights: source, licence, metric, …
+
+    The file appears under its name only when it is whole.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: must end in .safetensors")
+    state = {n: v.detach().cpu().contiguous() for n, v in model.state_dict().items()}
+    meta = {
+        "model": plain_model_config(config),
+        "classes": list(model.classes),
+        "palette": model.palette and [list(colour) for colour in model.palette],
+        "card": {**_computed(model), **(card or {})},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    save_file(state, part, metadata={"format": "pt", "xseg": json.dumps(meta)})
+    os.replace(part, path)
+
+
+def push_to_hub(model: nn.Module, repository: str, private: bool = False, token: str | None = None) -> str:
+    """Upload weights and card to the Hugging Face Hub; returns the address.
+
+    Args:
+        model: from `xseg.load`, which remembers its config.
+        repository: "ORG/NAME"; made if it does not exist.
+    """
+    from huggingface_hub import HfApi
+
+    if getattr(model, "config", None) is None:
+        raise ValueError("the model does not know its config; take one that xseg.load returned")
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory(prefix="xseg-") as folder:
+        save_safetensors(model, model.config, Path(folder) / "model.safetensors", model.card)
+        rows = {**_computed(model), **model.card, "classes": f"{len(model.classes)}: {', '.join(model.classes[:30])}"}
+        text = CARD.format(
+            name=repository,
+            kind=type(model).__name__,
+            task="image-segmentation" if type(model).__name__ == "Segmentor" else "image-classification",
+            rows="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
+        )
+        (Path(folder) / "README.md").write_text(text, encoding="utf-8")
+        api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder)
+    return f"https://huggingface.co/{repository}"
+
+
+def _computed(model: nn.Module) -> dict:
+    """What of a card the model itself tells: preprocessing and BatchNorm's epsilon, which belong to weights."""
+    norm = model.data_preprocessor
+    epsilons = {
+        part: sorted({m.eps for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)})
+        for part, module in (("backbone", model.backbone), ("head", model.head))
+    }
+    return {
+        "mean": norm.mean.flatten().tolist(),
+        "std": norm.std.flatten().tolist(),
+        "value_range": [0, 255],
+        "channels": "RGB",
+        "bn_eps": {part: values for part, values in epsilons.items() if values},
+    }
