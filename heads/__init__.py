@@ -3,6 +3,9 @@
 from heads.classification import ClassificationHead
 from heads.deeplabv3plus import DeepLabV3Plus
 from heads.dense_cell import DeepLabV3PlusDPC
+from heads.fcos import FCOS
 from heads.fcn import FCNHead
+from heads.fpn import FPN
+from heads.retinanet import RetinaNet
 
-__all__ = ["ClassificationHead", "DeepLabV3Plus", "DeepLabV3PlusDPC", "FCNHead"]
+__all__ = ["FCOS", "FPN", "ClassificationHead", "DeepLabV3Plus", "DeepLabV3PlusDPC", "FCNHead", "RetinaNet"]

@@ -29,6 +29,23 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
     return blended
 
 
+def draw_boxes(
+    image: np.ndarray, boxes_xyxy: np.ndarray, titles: Sequence[str], colours: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """The image with boxes (M, 4) in their colours and a title at the upper left corner of each; the last lie on top."""
+    drawn = image.copy()
+    thickness = max(1, round(max(image.shape[:2]) / 500))
+    for box, title, colour in zip(np.round(boxes_xyxy).astype(int), titles, colours, strict=True):
+        (x0, y0, x1, y1), colour = box.tolist(), tuple(map(int, colour))
+        cv2.rectangle(drawn, (x0, y0), (x1, y1), colour, thickness)
+        (width, height), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+        top = max(y0, height + 4)
+        cv2.rectangle(drawn, (x0, top - height - 4), (x0 + width + 2, top), colour, -1)
+        ink = (0, 0, 0) if sum(colour) > 380 else (255, 255, 255)
+        cv2.putText(drawn, title, (x0 + 1, top - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, ink, 1, cv2.LINE_AA)
+    return drawn
+
+
 def panel(tiles: Sequence[np.ndarray], titles: Sequence[str], min_height: int = 240) -> np.ndarray:
     """Pictures of one size side by side, each under its title; small ones are enlarged to be seen."""
     scale = max(1, -(-min_height // tiles[0].shape[0]))

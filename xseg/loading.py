@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from xseg.config import fill_num_classes, load_config
+from xseg.data.classes import imagenet_classes
 from xseg.engine import latest_checkpoints
 from xseg.weights import Weights, load_weights, read_weights
 from xseg.weights.files import is_tf_folder
@@ -77,6 +78,8 @@ def _from_config(cfg, source: str | os.PathLike | None) -> nn.Module:
     model = _build(config, meta)
     if weights:
         model.fresh = load_weights(model, weights)
+        if weights.origin and not meta and model.num_classes == 1000:
+            meta = {"classes": imagenet_classes()}  # every classifier among the sources is ImageNet's
         _describe(model, config, {**meta, **weights.meta.get("xseg", {})})
     return model
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from xseg.drawing import colour_mask, overlay, write_image
+from xseg.drawing import colour_mask, draw_boxes, overlay, write_image
 
 
 @dataclass
@@ -65,6 +66,62 @@ class SegmentationResult:
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_mask(path, self.mask, self.palette)
+
+
+@dataclass
+class DetectionResult:
+    """The objects found in one image, the surest first, in its own pixels.
+
+    boxes_xyxy: (K, 4) float32. scores: (K,) float32. labels: (K,) int64. image: (H, W, 3) uint8 RGB. palette: RGB per
+    class; VOC's colours if None.
+    """
+
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    palette: list[tuple[int, int, int]] | None
+    image: np.ndarray
+    path: str | Path | None = None
+
+    def __post_init__(self):
+        if self.palette is None:
+            from xseg.data.classes import voc_palette
+
+            self.palette = voc_palette(len(self.classes) + 1)[1:]  # the first, black, is VOC's background
+
+    def above(self, threshold: float) -> DetectionResult:
+        """The detections with at least this score."""
+        kept = self.scores >= threshold
+        parts = {"boxes_xyxy": self.boxes_xyxy[kept], "scores": self.scores[kept], "labels": self.labels[kept]}
+        return dataclasses.replace(self, **parts)
+
+    def drawn(self, threshold: float = 0.3) -> np.ndarray:
+        """(H, W, 3) uint8: the image with the boxes above a score, the surest on top."""
+        sure = self.above(threshold)
+        titles = [f"{self.classes[k]} {s:.2f}" for k, s in zip(sure.labels, sure.scores, strict=True)]
+        colours = [self.palette[k] for k in sure.labels]
+        return draw_boxes(self.image, sure.boxes_xyxy[::-1], titles[::-1], colours[::-1])
+
+    def summary(self) -> str:
+        """`3 car, 1 person` of the detections above 0.3."""
+        labels, counts = np.unique(self.above(0.3).labels, return_counts=True)
+        return ", ".join(f"{count} {self.classes[k]}" for k, count in zip(labels, counts, strict=True)) or "nothing"
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawn boxes to a picture file."""
+        write_image(path, self.drawn())
+
+    def write(self, out: Path, name: str) -> None:
+        """boxes/<name>.json: a list of {class, score, box_xyxy}; drawn/<name>.jpg."""
+        rows = [
+            {"class": self.classes[k], "score": round(float(s), 4), "box_xyxy": [round(float(v), 2) for v in box]}
+            for box, s, k in zip(self.boxes_xyxy, self.scores, self.labels, strict=True)
+        ]
+        path = out / "boxes" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows, indent=1))
+        self.save(out / "drawn" / f"{name}.jpg")
 
 
 @dataclass

@@ -21,6 +21,7 @@ from mmengine.utils.dl_utils import collect_env
 from xseg import __version__
 from xseg.config import fill_num_classes, load_config
 from xseg.data.balance import balanced_weights
+from xseg.data.classification import balanced_label_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
 from xseg.weights import load_weights
@@ -151,12 +152,16 @@ def _name(cfg: Config) -> str:
 
 
 def _fill_class_weights(cfg: Config) -> None:
-    """Count what losses with class_weights="balanced" ask for; the config that is saved holds the numbers."""
-    losses = [loss for loss in cfg.model.get("losses", ()) if loss.get("class_weights") == "balanced"]
-    if losses:
-        weights = balanced_weights(DATASETS.build(dict(cfg.train_dataloader.dataset)))
-        for loss in losses:
-            loss["class_weights"] = weights
+    """Count what class_weights="balanced" asks for: pixels for the losses of a segmentation, labels for a classifier.
+
+    The config that is saved holds the numbers.
+    """
+    for places, count in ((cfg.model.get("losses", ()), balanced_weights), ([cfg.model], balanced_label_weights)):
+        places = [place for place in places if place.get("class_weights") == "balanced"]
+        if places:
+            weights = count(DATASETS.build(dict(cfg.train_dataloader.dataset)))
+            for place in places:
+                place["class_weights"] = weights
 
 
 def _check_launcher(launcher: str) -> None:

@@ -152,6 +152,7 @@ def test_same_logits_as_keras(keras, inside_model, tmp_path):
     image = torch.from_numpy(reference["image"]).permute(0, 3, 1, 2).double() / 127.5 - 1
     with torch.inference_mode():
         np.testing.assert_allclose(model(image).numpy(), reference["logits"], atol=1e-4)
+    assert (model.classes[0], model.classes[281], len(model.classes)) == ("tench", "tabby", 1000)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Data sets as samples: dict(image (3, H, W) uint8 RGB, mask (H, W) uint8 with 255 = ignore, meta)."""
+"""Data sets as samples: dict(image (3, H, W) uint8 RGB, meta) with a mask (H, W) uint8, 255 = ignore, or with objects.
+
+Objects are boxes_xyxy (M, 4) float32 pixels, labels (M,) int64 and more: see `DetectionDataset`.
+"""
 
 from xseg.data.classes import (
     CITYSCAPES,
@@ -11,12 +14,25 @@ from xseg.data.classes import (
     read_classes,
     voc_palette,
 )
+from xseg.data.classification import ClassificationDataset, ImageFolder, ImageList, ShapesClassification
+from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
+from xseg.data.coco import CocoDetection, ShapesDetection
 from xseg.data.collate import collate
 from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
+from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
 from xseg.data.images import MaskModeError, read_image, read_mask, write_mask
+from xseg.data.rle import decode_masks, encode_masks
 from xseg.data.shapes import write_shapes
-from xseg.data.transforms import PhotometricDistortion, RandomFlip, RandomScaleCrop
+from xseg.data.transforms import (
+    PhotometricDistortion,
+    RandomFlip,
+    RandomResize,
+    RandomScaleCrop,
+    ScaleJitter,
+    drop_vanished,
+)
+from xseg.data.voc_detection import VOCDetection
 
 # check (rich) and sbd (scipy) are imported where they are used: xseg.data.check, xseg.data.sbd
 
@@ -29,17 +45,34 @@ __all__ = [
     "SHAPES_CLASSES",
     "VOC",
     "VOC_CLASSES",
+    "CentreCrop",
     "Cityscapes",
+    "ClassificationDataset",
+    "CocoDetection",
+    "DetectionDataset",
     "Draw",
+    "ImageFile",
+    "ImageFolder",
+    "ImageList",
     "ImageMaskFolder",
     "MaskModeError",
+    "Objects",
     "PhotometricDistortion",
     "RandomFlip",
+    "RandomResize",
+    "RandomResizedCrop",
     "RandomScaleCrop",
+    "ScaleJitter",
     "SegmentationDataset",
     "Shapes",
+    "ShapesClassification",
+    "ShapesDetection",
+    "VOCDetection",
     "cityscapes_label_map",
     "collate",
+    "decode_masks",
+    "drop_vanished",
+    "encode_masks",
     "read_classes",
     "read_image",
     "read_mask",

@@ -94,6 +94,9 @@ def check(datasets: Mapping[str, SegmentationDataset], num_threads: int | None =
 
     Transforms are not run. Decoding releases the GIL, so threads use all cores.
     """
+    for name, dataset in datasets.items():
+        if not isinstance(dataset, SegmentationDataset):
+            raise ValueError(f"{name}: {type(dataset).__name__} cannot be checked; only segmentation data can be yet")
     report = Report()
     digests: dict[str, dict[bytes, str]] = {}  # data set -> image content -> path
     for name, dataset in datasets.items():

@@ -105,3 +105,11 @@ def check_classes(names: Sequence[str], place: object) -> tuple[str, ...]:
     if len(names) > IGNORE:
         raise ValueError(f"{place}: at most 255 classes fit into 8-bit masks (255 is ignore), got {len(names)}")
     return tuple(names)
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1,000 classes of ImageNet (ILSVRC 2012) in the order of Keras, timm and torchvision; from timm's table."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    return tuple(info.index_to_description(index).split(",")[0] for index in range(info.num_classes()))

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from mmengine.registry import DATASETS, TRANSFORMS
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from xseg.data import classes as tables
 from xseg.data.classes import IGNORE, check_classes, read_classes, voc_palette
-from xseg.data.draw import Draw
+from xseg.data.draw import DrawnDataset
 from xseg.data.images import IMAGE_SUFFIXES, read_image, read_mask
-from xseg.data.shapes import write_shapes
+from xseg.data.shapes import shapes_counts, write_shapes
 
 Pair = tuple[str, Path, Path | None]  # id, image, mask
 Path_ = str | os.PathLike
@@ -24,7 +23,7 @@ Transforms = Sequence[Callable | dict] | None
 
 
 @DATASETS.register_module()
-class SegmentationDataset(Dataset):
+class SegmentationDataset(DrawnDataset):
     """Images with masks of class indices.
 
     A sample is dict(image (3, H, W) uint8 RGB, mask (H, W) uint8 with 255 = ignore, meta=dict(id, path, size_hw)),
@@ -65,14 +64,6 @@ class SegmentationDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.pairs)
-
-    def __getitem__(self, key: int | Draw) -> dict:
-        """The sample; a `Draw` fixes the transforms' random numbers and leaves the caller's generators as they were."""
-        if not isinstance(key, Draw):
-            return self._sample(key)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would reseed the GPU, too
-            return self._sample(key.index)
 
     def _sample(self, index: int) -> dict:
         id, image_path, mask_path = self.pairs[index]
@@ -129,11 +120,11 @@ class VOC(SegmentationDataset):
         root = Path(root)
         image_dir, lists = root / "JPEGImages", root / "ImageSets" / "Segmentation"
         for folder in (root, image_dir, root / mask_dir, lists):
-            _require_folder(folder, root, f"JPEGImages/, {mask_dir}/, ImageSets/Segmentation/{split}.txt", _VOC_SOURCE)
+            require_folder(folder, root, f"JPEGImages/, {mask_dir}/, ImageSets/Segmentation/{split}.txt", _VOC_SOURCE)
         suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
         pairs = [
             (id, image_dir / f"{id}{suffixes.get(id, '.jpg')}", root / mask_dir / f"{id}.png")
-            for id in _read_split(lists / f"{split}.txt")
+            for id in read_split(lists / f"{split}.txt")
         ]
         if classes is None:
             classes = root / "classes.txt" if (root / "classes.txt").exists() else tables.VOC_CLASSES
@@ -151,7 +142,7 @@ class Cityscapes(SegmentationDataset):
         image_dir, mask_dir = root / "leftImg8bit" / split, root / "gtFine" / split
         layout = f"leftImg8bit/{split}/CITY/*_leftImg8bit.png, gtFine/{split}/CITY/*_gtFine_labelIds.png"
         for folder in (root, image_dir, mask_dir):
-            _require_folder(folder, root, layout, _CITYSCAPES_SOURCE)
+            require_folder(folder, root, layout, _CITYSCAPES_SOURCE)
         ending = "_leftImg8bit.png"
         pairs = []
         for image in sorted(image_dir.glob(f"*/*{ending}")):
@@ -176,7 +167,7 @@ class ADE20K(SegmentationDataset):
         image_dir, mask_dir, table = root / "images" / split, root / "annotations" / split, root / "objectInfo150.txt"
         layout = f"images/{split}/*.jpg, annotations/{split}/*.png, objectInfo150.txt"
         for folder in (root, image_dir, mask_dir):
-            _require_folder(folder, root, layout, _ADE20K_SOURCE)
+            require_folder(folder, root, layout, _ADE20K_SOURCE)
         if not table.is_file():
             raise FileNotFoundError(f"{table}: no such file; {_remedy(root, layout, _ADE20K_SOURCE)}")
         rows = table.read_text(encoding="utf-8").splitlines()[1:]  # Idx, Ratio, Train, Val, Stuff, Name
@@ -234,10 +225,7 @@ class Shapes(VOC):
         seed: int = 0,
         transforms: Transforms = (),
     ):
-        counts = dict(train=400, val=100) | dict(num_images or {})
-        if unknown := counts.keys() - {"train", "val"}:
-            raise ValueError(f"num_images takes train and val, got {', '.join(sorted(unknown))}")
-        write_shapes(root, num_train=counts["train"], num_val=counts["val"], size_hw=size_hw, seed=seed)
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
         super().__init__(root, split, classes=tables.SHAPES_CLASSES, transforms=transforms)
 
 
@@ -269,7 +257,7 @@ def _classes(classes: Sequence[str] | Path_) -> tuple[str, ...]:
     return check_classes(list(classes), "classes")
 
 
-def _read_split(path: Path) -> list[str]:
+def read_split(path: Path) -> list[str]:
     if not path.exists():
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.txt"))) or "none"
         raise FileNotFoundError(f"{path}: no such split; splits there: {there}")
@@ -280,7 +268,7 @@ def _read_split(path: Path) -> list[str]:
 
 
 def _files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
-    _require_folder(folder, folder, "one file per image", "your own images")
+    require_folder(folder, folder, "one file per image", "your own images")
     files = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.stem.endswith(suffix):
@@ -294,7 +282,7 @@ def _files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
     return files
 
 
-def _require_folder(folder: Path, root: Path, layout: str, source: str) -> None:
+def require_folder(folder: Path, root: Path, layout: str, source: str) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {_remedy(root, layout, source)}")
 

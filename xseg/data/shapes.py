@@ -19,8 +19,9 @@ import numpy as np
 
 from xseg.data.classes import IGNORE, SHAPES_CLASSES, voc_palette
 from xseg.data.images import write_mask
+from xseg.data.rle import encode_masks
 
-RULE = 1  # raise it when the drawing changes: folders written by another rule are written anew
+RULE = 3  # raise it when what is written changes: folders written by another rule are written anew
 STAMP = "shapes.json"
 _SHIFT = 4  # opencv's fixed-point coordinates: 1/16 pixel
 
@@ -41,7 +42,7 @@ class Shape(NamedTuple):
 
 # of the radius, so that areas, and with them pixel shares, come closer
 GROWTH = {"circle": 1.0, "square": 1.15, "triangle": 1.3, "ring": 1.1}
-TEXTURES = {"circle": "dots", "square": "checks", "triangle": "stripes", "ring": "clouds"}
+TEXTURES = {"circle": "plain", "square": "checks", "triangle": "stripes", "ring": "clouds"}
 
 
 def draw_scene(rng: np.random.Generator, size_hw: Sequence[int]) -> tuple[np.ndarray, list[Shape]]:
@@ -102,6 +103,38 @@ def semantic_mask(scene: Sequence[Shape], seen: np.ndarray) -> np.ndarray:
     return mask
 
 
+def instances(scene: Sequence[Shape], seen: np.ndarray) -> list[dict]:
+    """One COCO annotation without ids per object that is seen: dict(category_id, bbox, area, iscrowd, segmentation).
+
+    The category is the class; box (x, y, width, height, pixels) and mask are those of the pixels that show the object.
+    """
+    found = []
+    for number, shape in enumerate(scene, start=1):
+        mask = seen == number
+        if not mask.any():  # covered by later ones
+            continue
+        x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+        (code,) = encode_masks(mask[None])
+        found.append(
+            dict(
+                category_id=shape.label,
+                bbox=[x, y, width, height],
+                area=int(mask.sum()),
+                iscrowd=0,
+                segmentation=code,
+            )
+        )
+    return found
+
+
+def shapes_counts(num_images: dict[str, int] | None) -> dict[str, int]:
+    """The arguments num_train and num_val of `write_shapes`, from dict(train=…, val=…) or less: 400 and 100."""
+    counts = dict(train=400, val=100) | dict(num_images or {})
+    if unknown := counts.keys() - {"train", "val"}:
+        raise ValueError(f"num_images takes train and val, got {', '.join(sorted(unknown))}")
+    return {f"num_{split}": count for split, count in counts.items()}
+
+
 def write_shapes(
     root: str | os.PathLike,
     num_train: int = 400,
@@ -110,6 +143,8 @@ def write_shapes(
     seed: int = 0,
 ) -> None:
     """Write the data set to `root` in VOC layout, unless it stands there with these parameters.
+
+    Boxes and instance masks stand beside, in COCO's JSON: annotations/instances_{train,val}.json.
 
     The folder appears whole or not at all, also when several processes write it at once.
 
@@ -156,11 +191,12 @@ def _stamp_of(root: Path) -> dict | None:
 
 
 def _write_tree(root: Path, stamp: dict) -> None:
-    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "annotations"):
         (root / folder).mkdir(parents=True)
     palette = voc_palette(len(SHAPES_CLASSES))
     for number, split in enumerate(("train", "val")):
         ids = [f"{split}_{index:05d}" for index in range(stamp[f"num_{split}"])]
+        objects = []
         for index, id in enumerate(ids):
             rng = np.random.default_rng((stamp["seed"], number, index))  # an image is the same in sets of any size
             background, scene = draw_scene(rng, stamp["size_hw"])
@@ -168,9 +204,25 @@ def _write_tree(root: Path, stamp: dict) -> None:
             _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
             (root / "JPEGImages" / f"{id}.jpg").write_bytes(jpeg.tobytes())
             write_mask(root / "SegmentationClass" / f"{id}.png", semantic_mask(scene, seen), palette)
+            objects.append(instances(scene, seen))
         (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(ids) + "\n")
+        _write_coco(root / "annotations" / f"instances_{split}.json", ids, objects, stamp["size_hw"])
     (root / "classes.txt").write_text("\n".join(SHAPES_CLASSES) + "\n")
     (root / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+
+
+def _write_coco(path: Path, ids: Sequence[str], objects: Sequence[list[dict]], size_hw: Sequence[int]) -> None:
+    height, width = size_hw
+    numbered = [dict(image_id=image_id, **item) for image_id, found in enumerate(objects, start=1) for item in found]
+    content = dict(
+        images=[
+            dict(id=image_id, file_name=f"{id}.jpg", height=height, width=width)
+            for image_id, id in enumerate(ids, start=1)
+        ],
+        annotations=[dict(id=id, **item) for id, item in enumerate(numbered, start=1)],
+        categories=[dict(id=id, name=name) for id, name in enumerate(SHAPES_CLASSES[1:], start=1)],
+    )
+    path.write_text(json.dumps(content) + "\n")
 
 
 def _cover(shape: Shape, size_hw: tuple[int, int]) -> np.ndarray:
@@ -200,10 +252,10 @@ def _paint(shape: Shape, size_hw: tuple[int, int], light: float, rng: np.random.
         blend = _edge(np.sin(2 * np.pi * u))
     elif shape.texture == "checks":
         blend = _edge(np.sin(np.pi * u) * np.sin(np.pi * v) * 2)
-    elif shape.texture == "dots":
-        blend = _edge(1 - 8 * ((u - np.round(u)) ** 2 + (v - np.round(v)) ** 2))
-    else:
+    elif shape.texture == "clouds":
         blend = _clouds(rng, size_hw)
+    else:
+        blend = np.zeros(size_hw, np.float32)
     paint = shape.colour + blend[..., None] * (shape.second_colour - shape.colour)
     brightness = 1 + 0.22 * (np.cos(light) * x + np.sin(light) * y) / shape.radius
     return (paint * np.clip(brightness, 0.6, 1.4)[..., None]).astype(np.float32)

@@ -44,10 +44,7 @@ class RandomScaleCrop(v2.Transform):
         tries: int = 10,
     ):
         super().__init__()
-        if len(size_hw) != 2 or min(size_hw) < 1:
-            raise ValueError(f"size_hw must be (height, width) of at least 1 pixel, got {size_hw}")
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale must be (lowest, highest) with 0 < lowest <= highest, got {scale}")
+        _check_window(size_hw, scale)
         if step is not None and step <= 0:
             raise ValueError(f"step must be positive or None, got {step}")
         if not 0 < max_class_share <= 1:
@@ -83,12 +80,7 @@ class RandomScaleCrop(v2.Transform):
         is_mask = isinstance(inpt, tv_tensors.Mask)
         value = self._call_kernel(F.crop, inpt, params["top"], params["left"], height, width)
         if [height, width] != out_hw:
-            if is_mask:  # v2's own mask kernel takes the older "nearest", half a pixel off
-                plain = value.as_subclass(Tensor)[None]
-                plain = F.resize_image(plain, out_hw, interpolation=InterpolationMode.NEAREST_EXACT)
-                value = tv_tensors.wrap(plain[0], like=value)
-            else:
-                value = self._call_kernel(F.resize, value, out_hw, antialias=True)
+            value = _resize(value, out_hw)
         padding = [0, 0, self.size_hw[1] - out_hw[1], self.size_hw[0] - out_hw[0]]  # left, top, right, bottom
         if any(padding):
             value = self._call_kernel(F.pad, value, padding, fill=IGNORE if is_mask else self.fill)
@@ -102,13 +94,83 @@ class RandomScaleCrop(v2.Transform):
 
 
 @TRANSFORMS.register_module()
+class RandomResize(v2.Transform):
+    """Resize to a shortest edge drawn from a list, the ratio of the sides kept and the longest edge bounded.
+
+    Multi-scale training of detectors: shortest=(640, 672, …, 800), longest=1333. Objects that vanish are dropped.
+
+    Args:
+        shortest: edges to draw from, pixels; one entry resizes to it always.
+        longest: bound of the longer edge, pixels.
+    """
+
+    def __init__(self, shortest: Sequence[int], longest: int):
+        super().__init__()
+        if not shortest or min(shortest) < 1:
+            raise ValueError(f"shortest must list edges of at least 1 pixel, got {shortest}")
+        if longest < max(shortest):
+            raise ValueError(f"longest must be at least the largest of shortest, {max(shortest)}, got {longest}")
+        self.shortest, self.longest = tuple(shortest), longest
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        image_hw = v2.query_size(flat_inputs)
+        edge = self.shortest[int(torch.randint(len(self.shortest), ()))]
+        scale = min(edge / min(image_hw), self.longest / max(image_hw))
+        return dict(out_hw=[max(1, round(side * scale)) for side in image_hw])
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return _resize(inpt, params["out_hw"])
+
+    def forward(self, sample: dict) -> dict:
+        return drop_vanished(super().forward(sample))
+
+
+@TRANSFORMS.register_module()
+class ScaleJitter(v2.Transform):
+    """Fit the image into `size_hw` times a random factor, ratio kept, and crop what is larger at a random place.
+
+    The result is at most `size_hw`; what is smaller stays so, since batches are padded on the device. Objects that
+    vanish are dropped.
+
+    Args:
+        size_hw: pixels.
+        scale: smallest and largest factor, drawn uniformly.
+
+    Source: large-scale jittering of Ghiasi et al. 2021 (arXiv:2012.07177), Sec. 3; resampled after the crop, which
+    costs the window's pixels only.
+    """
+
+    def __init__(self, size_hw: Sequence[int], scale: Sequence[float] = (0.1, 2.0)):
+        super().__init__()
+        _check_window(size_hw, scale)
+        self.size_hw, self.scale = tuple(size_hw), tuple(scale)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        image_hw = v2.query_size(flat_inputs)
+        low, high = self.scale
+        scale = low + (high - low) * float(torch.rand(()))
+        scale *= min(size / image for size, image in zip(self.size_hw, image_hw, strict=True))
+        kept_hw = [min(image, max(1, round(size / scale))) for size, image in zip(self.size_hw, image_hw, strict=True)]
+        out_hw = [min(size, max(1, round(kept * scale))) for size, kept in zip(self.size_hw, kept_hw, strict=True)]
+        top, left = (int(torch.randint(image - kept + 1, ())) for image, kept in zip(image_hw, kept_hw, strict=True))
+        return dict(top=top, left=left, kept_hw=kept_hw, out_hw=out_hw)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        value = self._call_kernel(F.crop, inpt, params["top"], params["left"], *params["kept_hw"])
+        return _resize(value, params["out_hw"])
+
+    def forward(self, sample: dict) -> dict:
+        return drop_vanished(super().forward(sample))
+
+
+@TRANSFORMS.register_module()
 class RandomFlip(v2.RandomHorizontalFlip):
     """Mirror left and right with probability `p`."""
 
 
 @TRANSFORMS.register_module()
 class PhotometricDistortion(v2.RandomPhotometricDistort):
-    """SSD's changes of brightness, contrast, saturation and hue, each with probability `p`; the mask is left alone.
+    """SSD's changes of brightness, contrast, saturation and hue, each with probability `p`, of the image alone.
 
     torchvision's also shuffles the colour channels; segmentation recipes do not, and neither does this.
     """
@@ -117,7 +179,50 @@ class PhotometricDistortion(v2.RandomPhotometricDistort):
         return super().make_params(flat_inputs) | dict(channel_permutation=None)
 
 
+PER_OBJECT = ("boxes_xyxy", "labels", "iscrowd", "area", "difficult", "masks")  # keys of a sample with M rows
+
+
+def drop_vanished(sample: dict, min_side: float = 1.0) -> dict:
+    """The sample without the objects of which too little is left in the image; whole where it has no boxes.
+
+    Boxes are cut at the borders first. An object goes, with its entry under every key of `PER_OBJECT`, when its box is
+    narrower or lower than `min_side` pixels, or when it has a mask and no pixel of that is left.
+    """
+    if "boxes_xyxy" not in sample:
+        return sample
+    boxes = F.clamp_bounding_boxes(sample["boxes_xyxy"], clamping_mode="hard")
+    plain = boxes.as_subclass(Tensor)
+    left = (plain[:, 2:] - plain[:, :2] >= min_side).all(dim=1)
+    if "masks" in sample:
+        left &= (sample["masks"].as_subclass(Tensor).flatten(1) > 0).any(dim=1)
+    sample = sample | dict(boxes_xyxy=boxes)
+    for key in sample.keys() & set(PER_OBJECT):
+        value = sample[key]
+        kept = value.as_subclass(Tensor)[left]
+        sample[key] = tv_tensors.wrap(kept, like=value) if isinstance(value, tv_tensors.TVTensor) else kept
+    return sample
+
+
 def largest_class_share(mask: Tensor) -> float:
     """Share of the commonest class among the pixels that are not 255; 1 where there is none."""
     counts = mask.as_subclass(Tensor).flatten().bincount(minlength=256)[:IGNORE]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
+
+
+def _resize(value: Any, out_hw: Sequence[int]) -> Any:
+    """Image, boxes and masks resampled to (height, width); everything else as it is."""
+    if isinstance(value, tv_tensors.Mask):  # v2's own mask kernel takes the older "nearest", half a pixel off
+        plain = value.as_subclass(Tensor)
+        plain = plain.reshape(-1, *plain.shape[-2:])  # (H, W) and (M, H, W) alike, M = 0 too
+        plain = F.resize_image(plain, list(out_hw), interpolation=InterpolationMode.NEAREST_EXACT)
+        return tv_tensors.wrap(plain.reshape(*value.shape[:-2], *out_hw), like=value)
+    if isinstance(value, tv_tensors.TVTensor):
+        return F.resize(value, list(out_hw), antialias=True)
+    return value
+
+
+def _check_window(size_hw: Sequence[int], scale: Sequence[float]) -> None:
+    if len(size_hw) != 2 or min(size_hw) < 1:
+        raise ValueError(f"size_hw must be (height, width) of at least 1 pixel, got {size_hw}")
+    if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+        raise ValueError(f"scale must be (lowest, highest) with 0 < lowest <= highest, got {scale}")

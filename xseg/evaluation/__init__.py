@@ -1,6 +1,37 @@
 """Metrics: pure functions on tensors, and their mmengine metrics."""
 
+from xseg.evaluation.classification import ClassificationMetric, MisjudgedImage, count_pairs, rank_of_truth
+from xseg.evaluation.coco import CocoScores, coco_scores
+from xseg.evaluation.coco_files import entries_of_files, result_rows, write_results
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
+from xseg.evaluation.detection import DetectionMetric
+from xseg.evaluation.entries import Entry, Found, Truth, entry_of
+from xseg.evaluation.report import Table
 from xseg.evaluation.segmentation import SegmentationMetric, WorstImage
+from xseg.evaluation.voc import VocScores, average_precision, voc_scores
 
-__all__ = ["Scores", "SegmentationMetric", "WorstImage", "confusion_matrix", "scores"]
+__all__ = [
+    "ClassificationMetric",
+    "CocoScores",
+    "DetectionMetric",
+    "Entry",
+    "Found",
+    "MisjudgedImage",
+    "Scores",
+    "SegmentationMetric",
+    "Table",
+    "Truth",
+    "VocScores",
+    "WorstImage",
+    "average_precision",
+    "coco_scores",
+    "confusion_matrix",
+    "count_pairs",
+    "entries_of_files",
+    "entry_of",
+    "rank_of_truth",
+    "result_rows",
+    "scores",
+    "voc_scores",
+    "write_results",
+]

@@ -1,15 +1,21 @@
 """The mmengine metric around `confusion_matrix`: bounded state, exact over any number of processes."""
 
 import heapq
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from mmengine.dist import all_gather_object, all_reduce, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
+from xseg.data.classes import voc_palette
+from xseg.data.images import read_image
+from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
+from xseg.evaluation.report import Table, cell, percent
 
 
 class WorstImage(NamedTuple):
@@ -81,6 +87,40 @@ class SegmentationMetric(BaseMetric):
             "aAcc": round(100 * self.scores.pixel_accuracy, 4),
         }
 
+    def report(self) -> dict:
+        """All scores as plain values in percent, None where a class is not in the ground truth; and the counts."""
+        classes, s = self.dataset_meta["classes"], self.scores
+        return {
+            "mIoU": percent(s.mean_iou),
+            "mAcc": percent(s.mean_accuracy),
+            "aAcc": percent(s.pixel_accuracy),
+            "IoU": dict(zip(classes, map(percent, s.iou), strict=True)),
+            "Acc": dict(zip(classes, map(percent, s.accuracy), strict=True)),
+            "absent": [classes[index] for index in s.absent],
+            "confusion": self.confusion.tolist(),
+        }
+
+    def table(self) -> Table:
+        """IoU and accuracy of every class, and their means."""
+        report = self.report()
+        return Table(
+            ("class", "IoU %", "accuracy %"),
+            [(name, cell(report["IoU"][name]), cell(report["Acc"][name])) for name in report["IoU"]],
+            [("mean", cell(report["mIoU"]), cell(report["mAcc"])), ("pixels", "", cell(report["aAcc"]))],
+        )
+
+    def write(self, out: Path) -> list[str]:
+        """confusion.png and worst/NN_iouXX_<id>.jpg: image, ground truth, prediction."""
+        classes = self.dataset_meta["classes"]
+        palette = self.dataset_meta.get("palette") or voc_palette(len(classes))
+        confusion_picture(out / "confusion.png", self.confusion.numpy(), classes)
+        for stale in out.glob("worst/*.jpg"):
+            stale.unlink()
+        for rank, item in enumerate(self.worst, start=1):
+            name = f"{rank:02d}_iou{100 * item.mean_iou:.0f}_{Path(item.id).name}.jpg"
+            write_image(out / "worst" / name, draw_worst(item, classes, palette))
+        return ["confusion.png", "worst/"]
+
     def _keep(self, counts: Tensor, meta: dict, truth: Tensor, prediction: Tensor) -> None:
         mean_iou = scores(counts).mean_iou
         if mean_iou is None:
@@ -91,3 +131,14 @@ class SegmentationMetric(BaseMetric):
         item = WorstImage(mean_iou, meta["id"], meta["path"], truth.cpu(), prediction.cpu())
         entry = (-mean_iou, id(item), item)
         (heapq.heapreplace if full else heapq.heappush)(self._heap, entry)
+
+
+def draw_worst(item: WorstImage, classes: tuple[str, ...], palette: list[tuple[int, int, int]]) -> np.ndarray:
+    """(H, W, 3) RGB: image, ground truth and prediction side by side above a legend."""
+    image = read_image(item.path).permute(1, 2, 0).numpy()
+    truth, prediction = item.truth.numpy(), item.prediction.numpy()
+    tiles = [image, overlay(image, truth, palette), overlay(image, prediction, palette)]
+    picture = panel(tiles, ["image", "ground truth", f"prediction, mIoU {100 * item.mean_iou:.1f}"])
+    shown = sorted({*truth[truth < 255].flatten().tolist(), *prediction.flatten().tolist()})
+    key = legend([classes[i] for i in shown], [palette[i] for i in shown], picture.shape[1])
+    return np.vstack([picture, key])

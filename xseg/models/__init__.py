@@ -3,9 +3,10 @@
 from mmengine.registry import MODELS
 
 from backbones import AlignedXception, PreactXception, Xception
-from heads import ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead
+from heads import FCOS, ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, RetinaNet
 from xseg.models.adapters import SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
 from xseg.models.classifier import Classifier
+from xseg.models.detector import Detector
 from xseg.models.inference import Inference
 from xseg.models.losses import CrossEntropy, Dice, OhemCrossEntropy, SmpLoss
 from xseg.models.preprocessor import Preprocessor
@@ -14,6 +15,7 @@ from xseg.models.segmentor import Segmentor
 __all__ = [
     "Classifier",
     "CrossEntropy",
+    "Detector",
     "Dice",
     "Inference",
     "OhemCrossEntropy",
@@ -27,6 +29,6 @@ __all__ = [
 ]
 
 _BACKBONES = (AlignedXception, PreactXception, Xception)
-_HEADS = (ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead)
+_HEADS = (ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, FCOS, RetinaNet)
 for _cls in (*_BACKBONES, *_HEADS, *(globals()[name] for name in __all__)):
     MODELS.register_module(module=_cls)

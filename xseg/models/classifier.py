@@ -8,19 +8,19 @@ from os import PathLike
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision.transforms.v2.functional as TF
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import v2
 
 from xseg.models.model import Model, as_image
 
 
 class Classifier(Model):
-    """Image classification: one label an image.
+    """Image classification: one label an image, or with `multi_label` any number of them.
 
     `forward(images, samples, mode)` by mode:
-        "loss": dict(loss_ce), for training; a sample's `label` is its class index.
-        "predict": one dict(scores=(num_classes,) probabilities, meta) a sample.
+        "loss": dict(loss_ce), for training; a sample's `label` is its class index. With `multi_label` dict(loss_bce),
+            and `label` is a (num_classes,) tensor of 0 and 1.
+        "predict": one dict(scores=(num_classes,) probabilities, meta) a sample; they sum to 1 unless `multi_label`.
         "tensor": logits (N, num_classes) of normalised images.
 
     Args:
@@ -29,6 +29,13 @@ class Classifier(Model):
         preprocessor: mean and std; default Xception's.
         crop_size: of the square that `predict` cuts out of the middle, in pixels.
         crop_share: which share of the shorter edge that square covers.
+        label_smoothing: share of the probability spread over all classes; with `multi_label` over yes and no.
+        class_weights: one factor a class in the loss, whose mean is weighted by them too. "balanced" in a config is
+            replaced by `xseg.data.classification.balanced_label_weights` of the training data when training starts.
+        mixup, cutmix: alpha of their Beta distributions, 0 for none; with both, every batch takes one by chance
+            (Zhang et al. 2017, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899).
+        multi_label: sigmoid and binary cross-entropy instead of softmax and cross-entropy.
+        channels_last: memory layout of weights and images; faster for depthwise convolutions.
     """
 
     def __init__(
@@ -39,21 +46,67 @@ class Classifier(Model):
         crop_size: int = 299,
         crop_share: float = 0.903,
         label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | str | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        multi_label: bool = False,
+        channels_last: bool = False,
     ):
         super().__init__(backbone, head, preprocessor)
         self.crop_size, self.crop_share, self.label_smoothing = crop_size, crop_share, label_smoothing
+        self.uncounted = isinstance(class_weights, str)  # as in a model that is only to predict
+        if self.uncounted and class_weights != "balanced":
+            raise ValueError(f"class_weights must be one number a class or 'balanced', got {class_weights!r}")
+        if class_weights is not None and not self.uncounted and len(class_weights) != self.num_classes:
+            raise ValueError(f"class_weights must be {self.num_classes} numbers, one a class, got {class_weights}")
+        given = class_weights is not None and not self.uncounted
+        weights = torch.tensor(class_weights, dtype=torch.float32) if given else torch.ones(self.num_classes)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.mixing = [cls(alpha=alpha) for cls, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
+        self.multi_label, self.channels_last = multi_label, channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
-        logits = self.head(self.backbone(images))
+        if mode == "loss":
+            return self.loss(images, samples)
+        logits = self.logits(images)
         if mode == "tensor":
             return logits
-        if mode == "loss":
-            labels = torch.tensor([sample["label"] for sample in samples], device=logits.device)
-            return {"loss_ce": F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)}
         if mode == "predict":
-            scores = logits.float().softmax(1)
+            scores = logits.float().sigmoid() if self.multi_label else logits.float().softmax(1)
             return [{"scores": s, "meta": sample.get("meta", {})} for s, sample in zip(scores, samples, strict=True)]
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def logits(self, images: Tensor) -> Tensor:
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.head(self.backbone(images))
+
+    def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
+        if self.uncounted:
+            raise ValueError("class_weights='balanced' are counted by xseg.train; elsewhere give one number a class")
+        targets = self.targets(samples).to(images.device)  # (N, num_classes)
+        images, targets = self.mix(images, targets)
+        logits = self.logits(images).float()
+        if self.multi_label:
+            targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+            loss = F.binary_cross_entropy_with_logits(logits, targets, weight=self.class_weights)
+            return {"loss_bce": loss}
+        return {"loss_ce": soft_cross_entropy(logits, targets, self.class_weights, self.label_smoothing)}
+
+    def targets(self, samples: Sequence[dict]) -> Tensor:
+        """(N, num_classes) float32 probabilities of the samples' labels."""
+        if self.multi_label:
+            return torch.stack([torch.as_tensor(sample["label"], dtype=torch.float32) for sample in samples])
+        labels = torch.tensor([sample["label"] for sample in samples])
+        return F.one_hot(labels, self.num_classes).float()
+
+    def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Every image, and its targets, with a part of the one before it in the batch; without mixing, as they are."""
+        if not self.mixing:
+            return images, targets
+        return self.mixing[int(torch.randint(len(self.mixing), ()))](images, targets)
 
     @torch.inference_mode()
     def predict(self, image: str | PathLike | np.ndarray | Tensor):
@@ -67,7 +120,17 @@ class Classifier(Model):
         return ClassificationResult(scores, self.classes, path=path)
 
     def crop(self, image: Tensor) -> Tensor:
-        """Resize the shorter edge to crop_size / crop_share (bicubic), then cut the middle square out."""
-        shorter = int(self.crop_size / self.crop_share)
-        resized = TF.resize(image, [shorter], InterpolationMode.BICUBIC, antialias=True)
-        return TF.center_crop(resized, [self.crop_size])
+        """The middle square that is classified; a config's `CentreCrop` cuts the same one for evaluation."""
+        from xseg.data.classification_transforms import centre_crop
+
+        return centre_crop(image, self.crop_size, self.crop_share)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of (N, C) logits and (N, C) probabilities, weighted by the classes' weights.
+
+    Where every row of the targets is one class it equals torch's for class indices; torch's own for probabilities
+    divides by N instead of by the sum of the weights.
+    """
+    total = F.cross_entropy(logits, targets, class_weights, reduction="sum", label_smoothing=label_smoothing)
+    return total / (targets @ class_weights).sum()

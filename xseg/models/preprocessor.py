@@ -26,7 +26,7 @@ class Preprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """dict(images=[(3, h, w) uint8, …], samples) -> dict(images=(N, 3, H, W) float32, samples).
 
-        Each sample gets `input_hw`, the size of its image before padding; its mask is padded with 255 in training.
+        Each sample gets `input_hw`, the size of its image before padding; a mask is padded with 255 in training.
         """
         data = self.cast_data(data)
         images, samples = data["images"], data.get("samples") or [{} for _ in data["images"]]
@@ -36,8 +36,8 @@ class Preprocessor(BaseDataPreprocessor):
         samples = [{**sample, "input_hw": tuple(i.shape[-2:])} for sample, i in zip(samples, images, strict=True)]
         if training:
             for sample in samples:
-                mask = sample["mask"]
-                sample["mask"] = F.pad(mask, right_below(mask, height, width), value=255)
+                if (mask := sample.get("mask")) is not None:
+                    sample["mask"] = F.pad(mask, right_below(mask, height, width), value=255)
         return {"images": batch, "samples": samples}
 
     def normalise(self, image: Tensor) -> Tensor:

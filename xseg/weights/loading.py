@@ -16,7 +16,8 @@ from xseg.weights.keymap import KeyMap, recognise
 from xseg.weights.maps import ALL_MAPS
 from xseg.weights.sources import locate
 
-CLASSIFIER = "head.fc"  # of an ImageNet model
+CLASSIFIER = "head.fc"  # the last layer of an ImageNet model
+CLASSIFICATION = (f"{CLASSIFIER}.", "head.hidden.")
 
 
 class Weights(NamedTuple):
@@ -101,7 +102,7 @@ def check_epsilon(model: nn.Module, weights: Weights) -> None:
 
 def _is_backbone_alone(state: dict[str, Tensor], backbone: nn.Module) -> bool:
     """Whether there is no head but, at most, an ImageNet classifier; a bare backbone's names have no prefix."""
-    names = {n for n in state if not n.startswith(f"{CLASSIFIER}.") and not n.endswith("num_batches_tracked")}
+    names = {n for n in state if not n.startswith(CLASSIFICATION) and not n.endswith("num_batches_tracked")}
     own = {name for name in backbone.state_dict() if not name.endswith("num_batches_tracked")}
     return names == own or all(name.startswith("backbone.") for name in names)
 

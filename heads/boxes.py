@@ -1,0 +1,113 @@
+"""What dense detectors share: towers of convolutions, flat predictions, box coding, and the choice of detections.
+
+Boxes are xyxy in pixels of the image as fed to the model, positions are flat: (N, positions of all levels, …).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+MAX_LOG_SCALE = math.log(1000 / 16)  # a decoded box is at most this much larger than its anchor
+
+
+class Target(NamedTuple):
+    """The objects of one image: boxes_xyxy (M, 4) float, labels (M,) int64."""
+
+    boxes_xyxy: Tensor
+    labels: Tensor
+
+
+class Detections(NamedTuple):
+    """What was found in one image, the surest first: boxes_xyxy (K, 4), scores (K,), labels (K,)."""
+
+    boxes_xyxy: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class Selection(NamedTuple):
+    """Which predictions become detections."""
+
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+    topk: int = 1000  # candidates a level
+    max_detections: int = 100
+
+
+def tower(channels: int, num_convs: int, norm: str) -> nn.Sequential:
+    """3x3 convolutions with ReLU; `norm` "none" or "group" (GroupNorm, 8 channels a group: 32 of 256)."""
+    if norm not in ("none", "group"):
+        raise ValueError(f"norm must be 'none' or 'group', got {norm!r}")
+    layers: list[nn.Module] = []
+    for _ in range(num_convs):
+        layers.append(nn.Conv2d(channels, channels, 3, padding=1))
+        if norm == "group":
+            layers.append(nn.GroupNorm(max(1, channels // 8), channels))
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def init_normal(module: nn.Module, std: float = 0.01) -> None:
+    for conv in module.modules():
+        if isinstance(conv, nn.Conv2d):
+            nn.init.normal_(conv.weight, std=std)
+            nn.init.zeros_(conv.bias)
+
+
+def init_prior(classifier: nn.Conv2d, probability: float = 0.01) -> None:
+    """Every class starts at this probability, so that the many negatives do not swamp the first steps."""
+    nn.init.constant_(classifier.bias, -math.log((1 - probability) / probability))
+
+
+def flatten(maps: Sequence[Tensor], size: int) -> Tensor:
+    """(N, A * size, h, w) of every level -> (N, positions, size); positions run over levels, rows, columns, anchors."""
+    flat = [m.unflatten(1, (-1, size)).permute(0, 3, 4, 1, 2).flatten(1, 3) for m in maps]
+    return torch.cat(flat, 1)
+
+
+def encode(boxes_xyxy: Tensor, anchors_xyxy: Tensor) -> Tensor:
+    """(…, 4) boxes against (…, 4) anchors -> (…, 4): shift of the centre in anchor sizes, logarithm of the scale."""
+    centres, sizes = centre_and_size(boxes_xyxy)
+    anchor_centres, anchor_sizes = centre_and_size(anchors_xyxy)
+    return torch.cat(((centres - anchor_centres) / anchor_sizes, (sizes / anchor_sizes).log()), -1)
+
+
+def decode(deltas: Tensor, anchors_xyxy: Tensor) -> Tensor:
+    """The inverse of `encode`."""
+    anchor_centres, anchor_sizes = centre_and_size(anchors_xyxy)
+    centres = anchor_centres + deltas[..., :2] * anchor_sizes
+    half = deltas[..., 2:].clamp(max=MAX_LOG_SCALE).exp() * anchor_sizes / 2
+    return torch.cat((centres - half, centres + half), -1)
+
+
+def centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+    """(…, 2) xy and (…, 2) wh of (…, 4) boxes."""
+    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
+    return (low + high) / 2, high - low
+
+
+def select(
+    scores: Tensor, boxes_xyxy: Tensor, per_level: Sequence[int], size_hw: Sequence[int], rule: Selection
+) -> Detections:
+    """Detections of one image: the best of each level above the threshold, clipped, then suppressed class by class.
+
+    Shapes: scores (positions, classes), boxes_xyxy (positions, 4); `per_level` counts the positions of each level.
+    """
+    found = []
+    num_classes = scores.shape[1]
+    for level_scores, level_boxes in zip(scores.split(list(per_level)), boxes_xyxy.split(list(per_level)), strict=True):
+        best, index = level_scores.flatten().topk(min(rule.topk, level_scores.numel()))
+        sure = best > rule.score_threshold
+        best, index = best[sure], index[sure]
+        found.append((level_boxes[index // num_classes], best, index % num_classes))
+    boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    height, width = size_hw
+    limits = boxes.new_tensor([width, height, width, height])
+    boxes = torch.minimum(boxes.clamp(min=0), limits)
+    apart = labels.to(boxes) * (max(height, width) + 1)  # classes do not suppress each other
+    kept = nms(boxes + apart.unsqueeze(1), best, rule.nms_iou)[: rule.max_detections]
+    return Detections(boxes[kept], best[kept], labels[kept])

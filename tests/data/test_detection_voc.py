@@ -1,0 +1,123 @@
+"""VOC's XML as samples: counted from 1, difficult marked or left out, wrong files refused by name."""
+
+import numpy as np
+import pytest
+import torch
+from peers import shared
+from PIL import Image
+from torchvision.ops import box_iou
+
+from xseg.data import VOC_CLASSES, CocoDetection, VOCDetection
+
+
+def write_detection(root, objects, ids=("a",), size_hw=(20, 30)):
+    """Objects are (name, xmin, ymin, xmax, ymax, difficult), the same in every image."""
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    height, width = size_hw
+    for id in ids:
+        Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(root / "JPEGImages" / f"{id}.jpg")
+        items = "".join(
+            f"<object><name>{name}</name><difficult>{difficult}</difficult><part><bndbox><xmin>1</xmin></bndbox></part>"
+            f"<bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox></object>"
+            for name, xmin, ymin, xmax, ymax, difficult in objects
+        )
+        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        (root / "Annotations" / f"{id}.xml").write_text(f"<annotation>{size}{items}</annotation>")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("\n".join(ids) + "\n")
+    return root
+
+
+def test_pixels_are_counted_from_one(tmp_path):
+    """(1, 1, 30, 20) names first and last pixel inside: the whole image of 30 x 20. (3, 4, 3, 4) is one pixel."""
+    root = write_detection(tmp_path, [("dog", 1, 1, 30, 20, 0), ("cat", 3, 4, 3, 4, 1)])
+    dataset = VOCDetection(root)
+    sample = dataset[0]
+    assert sample["boxes_xyxy"].tolist() == [[0, 0, 30, 20], [2, 3, 3, 4]]
+    assert sample["labels"].tolist() == [11, 7] and dataset.classes == VOC_CLASSES[1:]
+    assert sample["iscrowd"].tolist() == [False, False] and sample["difficult"].tolist() == [False, True]
+    assert sample["area"].tolist() == [600, 1]
+    assert sample["meta"] == dict(id="a", path=str(tmp_path / "JPEGImages" / "a.jpg"), size_hw=(20, 30))
+    assert dataset.metainfo["category_ids"] == list(range(1, 21)) and dataset.metainfo["palette"][0] == (128, 0, 0)
+
+
+def test_difficult_objects_can_stay_out(tmp_path):
+    root = write_detection(tmp_path, [("dog", 1, 1, 9, 9, 1)])
+    sample = VOCDetection(root, keep_difficult=False)[0]
+    assert len(sample["labels"]) == len(sample["difficult"]) == 0 and sample["boxes_xyxy"].shape == (0, 4)
+    with pytest.raises(ValueError, match="no image has an object"):
+        VOCDetection(root, keep_empty=False)
+
+
+def test_classes_file_in_the_root(tmp_path):
+    root = write_detection(tmp_path, [("block", 1, 1, 9, 9, "")])  # difficult may be empty
+    (root / "classes.txt").write_text("background\nball\nblock\n")
+    assert VOCDetection(root).classes == ("ball", "block") and VOCDetection(root)[0]["labels"].tolist() == [1]
+    assert VOCDetection(root, classes=["block"])[0]["labels"].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "item, message",
+    [
+        (("cow boy", 1, 1, 9, 9, 0), r"object 2 \(cow boy\): no such class; .*classes\.txt"),
+        (("dog", 9, 1, 8, 9, 0), r"object 2: the box \(8, 0, 8, 9\) in xyxy has no area"),
+        (("dog", 31, 1, 40, 9, 0), "object 2: .* has no area inside the image"),
+        (("dog", "nan", 1, 40, 9, 0), "object 2: .* is not finite"),
+        (("dog", "", 1, 40, 9, 0), r"object 2 \(dog\): bndbox/xmin must be a number, got ''"),
+        (("dog", "left", 1, 40, 9, 0), r"object 2 \(dog\): bndbox/xmin must be a number, got 'left'"),
+    ],
+)
+def test_wrong_objects_are_named(tmp_path, item, message):
+    with pytest.raises(ValueError, match=rf"a\.xml: {message}"):
+        VOCDetection(write_detection(tmp_path, [("dog", 1, 1, 9, 9, 0), item]))
+
+
+def test_invalid_boxes_can_be_dropped(tmp_path):
+    root = write_detection(tmp_path, [("dog", 9, 1, 8, 9, 0), ("cat", -3, 1, 40, 9, 0)])
+    sample = VOCDetection(root, drop_invalid=True)[0]
+    assert sample["boxes_xyxy"].tolist() == [[0, 0, 30, 9]] and sample["labels"].tolist() == [7]
+
+
+def test_wrong_files_are_named(tmp_path):
+    root = write_detection(tmp_path, [])
+    with pytest.raises(FileNotFoundError, match=r"val\.txt: no such split; splits there: train"):
+        VOCDetection(root, "val")
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; .*Annotations/.*--data-root"):
+        VOCDetection(tmp_path / "nowhere")
+    path = root / "Annotations" / "a.xml"
+    path.write_text("<annotation><size><width>0</width><height>0</height></size></annotation>")
+    with pytest.raises(ValueError, match=r"a\.xml: the size is 0x0; write"):
+        VOCDetection(root)
+    path.write_text("<annotation><size>")
+    with pytest.raises(ValueError, match=r"a\.xml is not XML, or not whole"):
+        VOCDetection(root)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"a\.xml: no such annotation file"):
+        VOCDetection(root)
+
+
+def test_blood_cells():
+    train, val = (VOCDetection(shared("data", "bccd"), split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (205, 87) and train.classes == ("RBC", "WBC", "Platelets")
+    assert len(train.objects.labels) + len(val.objects.labels) == 3943  # objects in the files
+    sample = train[0]
+    assert sample["image"].shape == (3, 480, 640) and len(sample["labels"]) == len(train.labels_of(0))
+
+
+def test_xml_and_json_of_the_same_images_agree():
+    """voc3 has both, drawn by two people: each box of the XML meets one of its class in the JSON by 0.7 or more."""
+    root = shared("data", "voc3")
+    coco = CocoDetection(".", "instances_val.json", root=root)
+    by_name = {name_of(sample): sample for sample in coco}
+    voc = VOCDetection(root, "val")
+    for sample in voc:
+        other = by_name[name_of(sample)]
+        assert sample["image"].equal(other["image"])
+        iou = box_iou(sample["boxes_xyxy"], other["boxes_xyxy"])
+        names, other_names = ([set_.classes[i] for i in s["labels"]] for set_, s in ((voc, sample), (coco, other)))
+        same = torch.tensor([[name == other_name for other_name in other_names] for name in names])
+        assert (iou * same).amax(1).min() > 0.7
+
+
+def name_of(sample):
+    return sample["meta"]["path"].rsplit("/", 1)[-1]

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from backbones import AlignedXception, PreactXception, Xception
+from heads import FCOS, RetinaNet
+from heads.boxes import Detections
+from xseg.models import Detector, SmpBackbone, TimmBackbone
+from xseg.models.detector import resize_edges
+from xseg.results import DetectionResult
+
+LEVELS = ("c3", "c4", "c5")
+HEADS = [dict(type=RetinaNet, num_classes=3, channels=8, num_convs=1), dict(type=FCOS, num_classes=3, channels=8)]
+BACKBONES = [
+    dict(type=AlignedXception, depth=41, width=0.125, out=LEVELS),
+    dict(type=AlignedXception, depth=65, width=0.125, output_stride=16, out=LEVELS),
+    dict(type=PreactXception, depth=41, width=0.125, out=LEVELS),
+    dict(type=Xception, width=0.125, out=LEVELS),
+    dict(type=TimmBackbone, name="resnet18", out=LEVELS),
+    dict(type=SmpBackbone, name="mobilenet_v2", out=LEVELS),
+]
+
+
+def sample(boxes, labels, crowd=None, size_hw=(96, 128)):
+    count = len(boxes)
+    return dict(
+        boxes_xyxy=torch.tensor(boxes, dtype=torch.float32).reshape(count, 4),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        iscrowd=torch.tensor(crowd or [False] * count, dtype=torch.bool),
+        meta=dict(id=1, path="a.jpg", size_hw=size_hw),
+    )
+
+
+SAMPLES = [sample([[10, 20, 50, 60], [60, 10, 120, 90]], [0, 2]), sample([], [])]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head["type"].__name__)
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda b: f"{b['type'].__name__}-{b.get('name', b.get('depth'))}")
+def test_a_backbone_is_one_line_and_two_steps_lower_the_loss(backbone, head):
+    torch.manual_seed(0)
+    model = Detector(dict(backbone), dict(head), size=None).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    images = torch.rand(2, 3, 96, 128)
+    values = []
+    for _ in range(3):
+        losses = model(images, SAMPLES, mode="loss")
+        total = sum(losses.values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        values.append(total.item())
+    assert values[-1] < values[0]
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+class Finds(torch.nn.Module):
+    """A head that finds one box of half the image it is given."""
+
+    num_classes = 2
+
+    def forward(self, features):
+        return features
+
+    def decode(self, raw, sizes_hw, rule):
+        return [
+            Detections(torch.tensor([[0.0, 0.0, w / 2, h / 2]]), torch.tensor([0.9]), torch.tensor([1]))
+            for h, w in sizes_hw
+        ]
+
+
+@pytest.mark.parametrize("size", [None, (64, 96), (200, 1000)])
+def test_boxes_come_back_in_the_pixels_of_the_original(size):
+    model = Detector(AlignedXception(41, width=0.125, out=LEVELS), Finds(), size=size).eval()
+    image = np.zeros((60, 100, 3), np.uint8)
+    np.testing.assert_allclose(model.predict(image).boxes_xyxy, [[0, 0, 50, 30]], atol=1e-4)
+    batch = {"images": [torch.zeros(3, 60, 100, dtype=torch.uint8), torch.zeros(3, 90, 40, dtype=torch.uint8)]}
+    samples = [{"meta": {"size_hw": (60, 100)}}, {"meta": {"size_hw": (180, 80)}}]  # the second was halved before
+    with torch.inference_mode():
+        found = model(**model.data_preprocessor({**batch, "samples": samples}), mode="predict")
+    np.testing.assert_allclose(found[0]["boxes_xyxy"], [[0, 0, 50, 30]], atol=1e-4)
+    np.testing.assert_allclose(found[1]["boxes_xyxy"], [[0, 0, 40, 90]], atol=1e-4)
+
+
+def test_batched_prediction_is_single_prediction():
+    torch.manual_seed(0)
+    model = Detector(dict(BACKBONES[0]), dict(HEADS[0]), size=(64, 128), selection=dict(score_threshold=0.0)).eval()
+    images = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8) for _ in range(2)]
+    with torch.inference_mode():
+        both = model(**model.data_preprocessor({"images": images}), mode="predict")
+        alone = [model(**model.data_preprocessor({"images": [image]}), mode="predict")[0] for image in images]
+    for a, b in zip(both, alone, strict=True):
+        torch.testing.assert_close(a["boxes_xyxy"], b["boxes_xyxy"], atol=1e-3, rtol=0)
+        torch.testing.assert_close(a["scores"], b["scores"])
+
+
+def test_crowds_are_not_to_be_found():
+    model = Detector(dict(BACKBONES[0]), dict(HEADS[1]), size=None).eval()
+    images = torch.rand(1, 3, 96, 128)
+    with torch.inference_mode():
+        crowd = model(images, [sample([[10, 20, 50, 60], [0, 0, 90, 90]], [0, 1], [False, True])], mode="loss")
+        alone = model(images, [sample([[10, 20, 50, 60]], [0])], mode="loss")
+    assert crowd == alone
+
+
+def test_a_box_without_area_is_named():
+    model = Detector(dict(BACKBONES[0]), dict(HEADS[1]), size=None)
+    with pytest.raises(ValueError, match=r"a.jpg: box \[5.0, 5.0, 5.0, 9.0\] has no area"):
+        model(torch.rand(1, 3, 96, 128), [sample([[5, 5, 5, 9]], [0])], mode="loss")
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "edges", "expected"),
+    [((60, 100), (30, 1000), (30, 50)), ((60, 100), (120, 150), (90, 150)), ((100, 60), (30, 1000), (50, 30))],
+)
+def test_edges(size_hw, edges, expected):
+    assert tuple(resize_edges(torch.rand(3, *size_hw), *edges).shape[1:]) == expected
+
+
+def test_a_result_can_be_seen_and_written(tmp_path):
+    boxes = np.array([[10, 10, 60, 50], [0, 0, 5, 5]], np.float32)
+    scores, labels = np.array([0.9, 0.1], np.float32), np.array([1, 0])
+    result = DetectionResult(boxes, scores, labels, ("a", "b"), None, np.zeros((80, 100, 3), np.uint8))
+    assert result.summary() == "1 b"
+    assert (result.drawn()[50, 30] == result.palette[1]).all()
+    assert not result.drawn()[:5, :5].any()
+    result.write(tmp_path, "x")
+    rows = json.loads((tmp_path / "boxes" / "x.json").read_text())
+    assert rows[0] == {"class": "b", "score": 0.9, "box_xyxy": [10.0, 10.0, 60.0, 50.0]}
+    assert (tmp_path / "drawn" / "x.jpg").is_file()
+    empty = result.above(2)
+    assert empty.summary() == "nothing" and not empty.drawn().any()

@@ -1,0 +1,51 @@
+"""The commands on drawn shapes with boxes: train, evaluate, predict; one training step on VOC's layout."""
+
+import json
+
+import pytest
+from peers import shared
+
+from xseg.cli import main
+
+TINY = [
+    "--cfg-options",
+    "model.backbone.width=0.125",
+    "model.channels_last=False",  # see `AlignedXception`, width
+    "model.head.channels=16",
+    "train_dataloader.dataset.num_images={'train': 6, 'val': 4}",
+    "val_dataloader.dataset.num_images={'train': 6, 'val': 4}",
+    "train_dataloader.batch_size=2",
+    "train_dataloader.num_workers=0",
+    "train_dataloader.persistent_workers=False",
+    "val_dataloader.num_workers=0",
+    "val_dataloader.persistent_workers=False",
+    "train_cfg.max_iters=2",
+    "train_cfg.val_interval=2",
+    "default_hooks.checkpoint.interval=2",
+]
+
+
+@pytest.mark.parametrize("name", ["retinanet_quickstart", "fcos_quickstart"])
+def test_train_evaluate_predict(name, tmp_path, capsys):
+    root = ["--data-root", f"{tmp_path}/shapes"]
+    assert main(["train", name, *root, "--work-dir", f"{tmp_path}/run", *TINY]) == 0
+    assert main(["eval", name, f"{tmp_path}/run", *root, *TINY]) == 0
+    report = json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())
+    assert report["images"] == 4 and 0 <= report["bbox_mAP_50"] <= 100
+    rows = json.loads((tmp_path / "run" / "eval" / "results.bbox.json").read_text())
+    assert all(row["category_id"] in (1, 2, 3, 4) for row in rows)
+    out = tmp_path / "out"
+    assert main(["predict", f"{tmp_path}/run", f"{tmp_path}/shapes/JPEGImages", "--out", f"{out}"]) == 0
+    assert len(list((out / "drawn").glob("*.jpg"))) == len(list((out / "boxes").glob("*.json"))) == 10
+    capsys.readouterr()
+    assert main(["predict", f"{tmp_path}/run", f"{tmp_path}/shapes/JPEGImages", "--flip"]) == 1
+    assert "for segmentation" in capsys.readouterr().err
+
+
+def test_own_images_in_vocs_layout(tmp_path, capsys):
+    root = shared("data", "bccd")
+    command = ["train", "retinanet_xception41_quarter_custom", "--data-root", f"{root}", "--dry-run"]
+    options = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
+    options += ["val_dataloader.num_workers=0", "val_dataloader.persistent_workers=False"]
+    assert main([*command, "--cfg-options", *options, "train_dataloader.batch_size=2"]) == 0
+    assert "Dry run OK" in capsys.readouterr().out

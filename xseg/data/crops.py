@@ -1,0 +1,128 @@
+"""Objects cut out of images: one square window, and a whole VOC detection set turned into a classification set."""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import torch
+from torch import Tensor
+
+from xseg.data.classes import read_classes
+from xseg.data.images import IMAGE_SUFFIXES, read_image
+
+SPLITS = ("train", "val")
+_LAYOUT = "JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt"
+
+
+class Box(NamedTuple):
+    """One object of an annotation file."""
+
+    name: str
+    xyxy: tuple[float, float, float, float]  # pixels
+
+
+def cut_square(image: Tensor, box_xyxy: Sequence[float], margin: float = 0.1) -> Tensor:
+    """The square around a box, so that a later resize keeps the object's proportions.
+
+    Shapes: (C, H, W) -> (C, side, side), where side is the longer edge of the box, and `margin` of it on either end.
+    Beyond the image its outermost pixels are repeated.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))
+    left, top = (round((low + high - side) / 2) for low, high in ((x1, x2), (y1, y2)))
+    rows = torch.arange(top, top + side).clamp(0, image.shape[1] - 1)
+    columns = torch.arange(left, left + side).clamp(0, image.shape[2] - 1)
+    return image[:, rows][:, :, columns]
+
+
+def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: float = 0.1) -> dict[str, dict]:
+    """Cut every box of a detection set in VOC layout: OUT/{train,val}/CLASS/<image>_<number>.png, OUT/classes.txt.
+
+    Boxes without an area are left out and counted as "empty". Classes are those of `{voc_root}/classes.txt`, else the
+    names in the annotations, sorted.
+
+    Args:
+        margin: share of a box's longer edge that is added on each side.
+
+    Returns dict(train=dict(class name -> number of crops, …), val=…).
+
+    Raises:
+        FileExistsError: `out` holds something already.
+        FileNotFoundError, ValueError: a list, an image or an annotation is missing or broken; the message names it.
+    """
+    voc, out = Path(voc_root), Path(out)
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists and is not empty; choose another folder or remove it")
+    if margin < 0:
+        raise ValueError(f"margin must be 0 or more, got {margin}")
+    boxes_of = {
+        split: {id: read_boxes(voc / "Annotations" / f"{id}.xml") for id in _ids(voc, split)} for split in SPLITS
+    }
+    names = sorted({box.name for images in boxes_of.values() for boxes in images.values() for box in boxes})
+    if (voc / "classes.txt").exists():
+        listed = read_classes(voc / "classes.txt")
+        if unknown := set(names) - set(listed):
+            raise ValueError(f"{voc / 'classes.txt'} lacks {', '.join(sorted(unknown))}, which annotations name")
+        names = listed
+    for folder in (out / split / name for split in SPLITS for name in names):
+        folder.mkdir(parents=True)
+    counts = {}
+    for split, images in boxes_of.items():
+        counts[split] = Counter(dict.fromkeys(names, 0))
+        for id, boxes in images.items():
+            counts[split] += _cut_image(_image_of(voc, id), boxes, out / split, margin)
+    (out / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")  # last: where it stands, the crops do
+    return {split: dict(found) for split, found in counts.items()}
+
+
+def read_boxes(path: str | os.PathLike) -> list[Box]:
+    """The objects of one VOC annotation file; ValueError or FileNotFoundError naming the file and what it lacks."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such annotation; expected beside it: {_LAYOUT}") from error
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is no whole XML file: {error}; copy it again") from error
+    boxes = []
+    for number, node in enumerate(root.iter("object"), start=1):
+        values = [
+            node.findtext(place) for place in ("name", *(f"bndbox/{edge}" for edge in ("xmin", "ymin", "xmax", "ymax")))
+        ]
+        try:
+            boxes.append(Box(values[0].strip(), tuple(float(value) for value in values[1:])))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: object {number} has no name or no whole bndbox (xmin, ymin, xmax, ymax)"
+            ) from error
+    return boxes
+
+
+def _cut_image(path: Path, boxes: Sequence[Box], out: Path, margin: float) -> Counter:
+    image, counts = read_image(path), Counter()
+    for number, (name, xyxy) in enumerate(boxes):
+        if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
+            counts["empty"] += 1
+            continue
+        crop = cut_square(image, xyxy, margin).permute(1, 2, 0).numpy()
+        _, png = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        (out / name / f"{path.stem}_{number:03d}.png").write_bytes(png.tobytes())
+        counts[name] += 1
+    return counts
+
+
+def _ids(voc: Path, split: str) -> list[str]:
+    path = voc / "ImageSets" / "Main" / f"{split}.txt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such list; a detection set in VOC layout has {_LAYOUT}")
+    return list(dict.fromkeys(words[0] for line in path.read_text().splitlines() if (words := line.split())))
+
+
+def _image_of(voc: Path, id: str) -> Path:
+    for suffix in IMAGE_SUFFIXES:
+        if (path := voc / "JPEGImages" / f"{id}{suffix}").exists():
+            return path
+    raise FileNotFoundError(f"{voc / 'JPEGImages' / id}: no such image ({'|'.join(IMAGE_SUFFIXES)})")

@@ -1,0 +1,198 @@
+"""Data sets of images with boxes: a list of image files and one table of all objects; reading is the same for all."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.registry import DATASETS, TRANSFORMS
+from torch import Tensor
+from torchvision import tv_tensors
+
+from xseg.data.classes import voc_palette
+from xseg.data.draw import DrawnDataset
+from xseg.data.images import read_image
+from xseg.data.rle import RunLengths, decode_masks
+
+
+class ImageFile(NamedTuple):
+    """An image and the size that its annotation states."""
+
+    id: int | str
+    path: Path
+    size_hw: tuple[int, int]
+
+
+class Objects(NamedTuple):
+    """All objects of a data set, those of one image together: flat arrays, which worker processes share uncopied.
+
+    Where nothing says otherwise, `difficult` is None and so are `masks`.
+    """
+
+    spans: np.ndarray  # (N, 2) int64: image i has the objects from spans[i, 0] to before spans[i, 1]
+    boxes_xyxy: np.ndarray  # (A, 4) float64, pixels, inside the image; float32 in samples
+    labels: np.ndarray  # (A,) int64
+    iscrowd: np.ndarray  # (A,) bool
+    area: np.ndarray  # (A,) float64, pixels: of the mask where it is known, else of the box
+    difficult: np.ndarray | None = None  # (A,) bool
+    masks: np.ndarray | None = None  # (A,) bytes: `counts` of run-length masks
+
+
+@DATASETS.register_module()
+class DetectionDataset(DrawnDataset):
+    """Images with boxes, and with instance masks where the table of objects has them.
+
+    A sample is dict(image (3, H, W) uint8 RGB, boxes_xyxy (M, 4) float32 pixels, labels (M,) int64, iscrowd (M,) bool,
+    area (M,) float64, meta=dict(id, path, size_hw)), with `difficult` (M,) bool and `masks` (M, H, W) uint8 where the
+    table has them. size_hw is (height, width) of the image as read, before the transforms; so is area, which only
+    evaluation reads: transforms drop its entries with their objects, but never scale them.
+
+    Args:
+        images: ids must differ.
+        classes: names in the order of labels, without a background.
+        palette: RGB per class; VOC's colours if None.
+        category_ids: what each class is called in files of results; 1, 2, … if None.
+        transforms: callables on the sample (image, boxes_xyxy and masks are tv_tensors there), or their configs.
+        keep_empty: also the images without an object to learn (none, or crowds and difficult ones alone).
+    """
+
+    def __init__(
+        self,
+        images: Sequence[ImageFile],
+        objects: Objects,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        category_ids: Sequence[int] | None = None,
+        transforms: Sequence[Callable | dict] | None = None,
+        keep_empty: bool = True,
+    ):
+        self.images, self.objects = list(images), objects
+        if not keep_empty:
+            self._drop_empty()
+        if not self.images:
+            reason = "no image has an object" if images else "the list of images is empty"
+            raise ValueError(f"{type(self).__name__} has no images: {reason}")
+        _check_ids(self.images)
+        self.classes = check_detection_classes(classes)
+        self.palette = [tuple(colour) for colour in palette or voc_palette(len(self.classes) + 1)[1:]]
+        self.category_ids = list(category_ids or range(1, len(self.classes) + 1))
+        for name, values in (("palette", self.palette), ("category_ids", self.category_ids)):
+            if len(values) != len(self.classes):
+                raise ValueError(f"{name} must have one entry per class, got {len(values)} for {len(self.classes)}")
+        self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
+
+    @property
+    def metainfo(self) -> dict:
+        """Read by mmengine, which hands it to metrics and visualizers and stores it in checkpoints."""
+        return dict(classes=self.classes, palette=self.palette, category_ids=self.category_ids)
+
+    @property
+    def sizes_hw(self) -> np.ndarray:
+        """(N, 2) int64: of every image as read; without opening one, for batches of like shapes."""
+        return np.array([image.size_hw for image in self.images], np.int64)
+
+    def labels_of(self, index: int) -> np.ndarray:
+        """(M,) int64: the labels in an image, without opening it, for balanced sampling."""
+        return self.objects.labels[slice(*self.objects.spans[index])]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _sample(self, index: int) -> dict:
+        id, path, size_hw = self.images[index]
+        image = tv_tensors.Image(read_image(path))
+        _check_size(path, tuple(image.shape[1:]), size_hw)
+        rows, objects = slice(*self.objects.spans[index]), self.objects
+        boxes = objects.boxes_xyxy[rows].astype(np.float32)
+        boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size_hw)
+        sample = dict(image=image, boxes_xyxy=boxes, meta=dict(id=id, path=str(path), size_hw=size_hw))
+        for key in ("labels", "iscrowd", "area", "difficult"):
+            if (values := getattr(objects, key)) is not None:
+                sample[key] = torch.from_numpy(values[rows].copy())
+        if objects.masks is not None:
+            codes = [RunLengths(size=list(size_hw), counts=counts) for counts in objects.masks[rows]]
+            sample["masks"] = tv_tensors.Mask(decode_masks(codes, size_hw))
+        for transform in self.transforms:
+            sample = transform(sample)
+        for key in sample.keys() & {"image", "boxes_xyxy", "mask", "masks"}:
+            sample[key] = sample[key].as_subclass(Tensor).contiguous()
+        return sample
+
+    def _drop_empty(self) -> None:
+        left_out = self.objects.iscrowd
+        if self.objects.difficult is not None:
+            left_out = left_out | self.objects.difficult
+        before = np.concatenate([[0], np.cumsum(~left_out)])  # objects to learn before each row
+        first, end = self.objects.spans.T
+        kept = np.flatnonzero(before[end] > before[first])
+        self.images = [self.images[index] for index in kept]
+        self.objects = self.objects._replace(spans=self.objects.spans[kept])
+
+
+def clip_boxes(
+    boxes_xyxy: np.ndarray, sizes_hw: np.ndarray, place: Callable[[int], str], drop_invalid: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes cut at the borders of their images, and which of them are boxes at all.
+
+    Args:
+        boxes_xyxy: (A, 4) float64, pixels.
+        sizes_hw: (A, 2), of the image of each.
+        place: names the file and the annotation of a row, for the error.
+        drop_invalid: report boxes that are not finite, have no area or lie outside the image, instead of refusing them.
+
+    Returns: (A, 4) float64 inside the images, and (A,) bool, all True unless `drop_invalid`.
+
+    Raises:
+        ValueError: the first box that is none.
+    """
+    boxes_xyxy = boxes_xyxy.astype(np.float64).reshape(-1, 4)
+    finite = np.isfinite(boxes_xyxy).all(axis=1)
+    has_area = finite & (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)
+    limits = sizes_hw.reshape(-1, 2)[:, [1, 0, 1, 0]]
+    clipped = np.clip(np.where(finite[:, None], boxes_xyxy, 0), 0, limits)
+    seen = clipped.astype(np.float32)  # as in samples, where a sliver may have no area
+    valid = has_area & (seen[:, 2:] > seen[:, :2]).all(axis=1)
+    if not valid.all() and not drop_invalid:
+        row = int(valid.argmin())
+        fault = "has no area inside the image" if finite[row] else "is not finite"
+        corners = ", ".join(f"{value:g}" for value in boxes_xyxy[row])
+        height, width = sizes_hw[row]
+        raise ValueError(
+            f"{place(row)}: the box ({corners}) in xyxy {fault} ({width}x{height} pixels, width x height); "
+            "correct it, or leave such objects out with drop_invalid=True"
+        )
+    return clipped, valid
+
+
+def spans_of(image_of: np.ndarray, num_images: int) -> np.ndarray:
+    """(N, 2): the rows of each image in a table sorted by `image_of` (A,)."""
+    ends = np.cumsum(np.bincount(image_of, minlength=num_images))
+    return np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1).astype(np.int64)
+
+
+def check_detection_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple, when there is one and none stands twice."""
+    if not names:
+        raise ValueError("classes must name at least one class")
+    if twice := sorted({name for name in names if list(names).count(name) > 1}):
+        raise ValueError(f"classes: names must differ, {', '.join(twice)} stands more than once")
+    return tuple(names)
+
+
+def _check_ids(images: Sequence[ImageFile]) -> None:
+    if twice := [id for id, count in Counter(image.id for image in images).items() if count > 1]:
+        path = next(image.path for image in images if image.id == twice[0])
+        raise ValueError(f"{path}: image id {twice[0]} stands more than once; list each image once, ids must differ")
+
+
+def _check_size(path: Path, size_hw: tuple[int, int], stated_hw: tuple[int, int]) -> None:
+    if size_hw == stated_hw:
+        return
+    (height, width), (stated_height, stated_width) = size_hw, stated_hw
+    hint = "; the image may carry an EXIF rotation that its boxes do not" if size_hw == stated_hw[::-1] else ""
+    raise ValueError(
+        f"{path} is {width}x{height} pixels (width x height), "
+        f"but its annotation says {stated_width}x{stated_height}{hint}"
+    )

@@ -1,0 +1,129 @@
+"""PASCAL VOC's boxes: one XML file an image, coordinates counted from 1."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+from xml.etree import ElementTree
+
+import numpy as np
+from mmengine.registry import DATASETS
+
+from xseg.data.classes import VOC_CLASSES, read_classes, voc_palette
+from xseg.data.datasets import read_split, require_folder
+from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, spans_of
+from xseg.data.images import IMAGE_SUFFIXES
+
+Path_ = str | os.PathLike
+
+
+@DATASETS.register_module()
+class VOCDetection(DetectionDataset):
+    """PASCAL VOC's detection task, and any data set in its layout.
+
+    The files count pixels from 1 and name the last one inside: (xmin, ymin, xmax, ymax) is the box from xmin - 1,
+    ymin - 1 to xmax, ymax. `difficult` objects carry that mark in the sample; evaluation neither asks for them nor
+    punishes finding them.
+
+    Args:
+        split: names `ImageSets/Main/{split}.txt`.
+        classes: names, or the path of a classes.txt; None is `{root}/classes.txt` without a "background", and VOC's 20
+            without that file.
+        keep_difficult: give them in samples; False for training, as the devkit's own baselines do.
+        drop_invalid: leave out objects whose box has no area, lies outside the image or is not finite, instead of
+            refusing the file.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and the object.
+    """
+
+    standard: ClassVar = dict(classes=VOC_CLASSES[1:], palette=voc_palette(len(VOC_CLASSES))[1:])
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        classes: Sequence[str] | Path_ | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        transforms: Sequence[Callable | dict] | None = None,
+        keep_difficult: bool = True,
+        keep_empty: bool = True,
+        drop_invalid: bool = False,
+    ):
+        root = Path(root)
+        image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
+        for folder in (root, image_dir, xml_dir, lists):
+            require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
+        suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+        names = _names(root, classes)
+        files, rows = [], []
+        for id in read_split(lists / f"{split}.txt"):
+            size_hw, found = _read_xml(xml_dir / f"{id}.xml", names)
+            rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
+            files.append(ImageFile(id, image_dir / f"{id}{suffixes.get(id, '.jpg')}", size_hw))
+        objects = _objects(rows, files, xml_dir, drop_invalid)
+        super().__init__(files, objects, names, palette, None, transforms, keep_empty)
+
+
+_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
+
+
+def _names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:
+    if classes is None and not (root / "classes.txt").exists():
+        return VOC_CLASSES[1:]
+    if classes is None or isinstance(classes, str | os.PathLike):
+        return tuple(name for name in read_classes(classes or root / "classes.txt") if name != "background")
+    return tuple(classes)
+
+
+def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[tuple]]:
+    """(height, width), and (number, label, difficult, xmin, ymin, xmax, ymax) per object, as the file has them."""
+    try:
+        tree = ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such annotation file; add it, or take its id from the split") from error
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is not XML, or not whole: {error}; copy it again") from error
+    height, width = (_number(tree.findtext(f"size/{key}"), f"{path}: size/{key}") for key in ("height", "width"))
+    if not (height > 0 and width > 0):
+        raise ValueError(f"{path}: the size is {width:g}x{height:g}; write the image's width and height there")
+    rows = []
+    for number, item in enumerate(tree.findall("object"), start=1):
+        name = (item.findtext("name") or "").strip()
+        place = f"{path}: object {number} ({name})"
+        if name not in names:
+            raise ValueError(f"{place}: no such class; the classes are {', '.join(names)}. Name them in classes.txt")
+        difficult = _number(item.findtext("difficult") or "0", f"{place}: difficult") != 0
+        box = [
+            _number(item.findtext(f"bndbox/{key}"), f"{place}: bndbox/{key}")
+            for key in ("xmin", "ymin", "xmax", "ymax")
+        ]
+        rows.append((number, names.index(name), difficult, *box))
+    return (int(height), int(width)), rows
+
+
+def _objects(rows: list[tuple], files: list[ImageFile], xml_dir: Path, drop_invalid: bool) -> Objects:
+    table = np.array(rows, np.float64).reshape(-1, 8)  # image, number, label, difficult, xmin, ymin, xmax, ymax
+    image_of = table[:, 0].astype(np.int64)
+    sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
+
+    def place(row: int) -> str:
+        return f"{xml_dir / files[image_of[row]].id}.xml: object {int(table[row, 1])}"
+
+    boxes_xyxy, valid = clip_boxes(table[:, 4:] - (1, 1, 0, 0), sizes_hw, place, drop_invalid)
+    boxes_xyxy = boxes_xyxy[valid]
+    return Objects(
+        spans=spans_of(image_of[valid], len(files)),
+        boxes_xyxy=boxes_xyxy,
+        labels=table[valid, 2].astype(np.int64),
+        iscrowd=np.zeros(len(boxes_xyxy), bool),
+        area=(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1),
+        difficult=table[valid, 3].astype(bool),
+    )
+
+
+def _number(text: str | None, place: str) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"{place} must be a number, got {text!r}") from None

@@ -1,0 +1,151 @@
+"""COCO's twelve numbers for boxes or masks, and AP by class: by pycocotools or by faster-coco-eval, alike.
+
+Definitions: https://cocodataset.org/#detection-eval. What the libraries leave to chance is settled here: annotations
+are numbered from 1, images come in the order given, nothing found and nothing to find are cases like any other.
+"""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xseg.data.rle import mask_areas
+from xseg.evaluation.entries import Entry, Found, Truth, areas
+
+BACKENDS = ("faster_coco_eval", "pycocotools")
+KINDS = ("bbox", "segm")
+
+
+class Number(NamedTuple):
+    """One of the twelve: which part of the libraries' tables is averaged."""
+
+    name: str
+    table: str  # "precision" (T, R, C, A, D) | "recall" (T, C, A, D): IoUs, recalls, classes, areas, detections
+    iou: float | None = None  # None: all of 0.50, 0.55, …, 0.95
+    area: int = 0  # all | small, below 32^2 pixels | medium | large, from 96^2 on
+    detections: int = 2  # the best 1 | 10 | 100 of an image and class
+
+
+NUMBERS = (
+    Number("mAP", "precision"),
+    Number("mAP_50", "precision", iou=0.5),
+    Number("mAP_75", "precision", iou=0.75),
+    Number("mAP_s", "precision", area=1),
+    Number("mAP_m", "precision", area=2),
+    Number("mAP_l", "precision", area=3),
+    Number("AR_1", "recall", detections=0),
+    Number("AR_10", "recall", detections=1),
+    Number("AR_100", "recall"),
+    Number("AR_s", "recall", area=1),
+    Number("AR_m", "recall", area=2),
+    Number("AR_l", "recall", area=3),
+)
+
+
+class CocoScores(NamedTuple):
+    """Shares in 0..1; None where the ground truth has nothing to find."""
+
+    numbers: dict[str, float | None]  # by the names of `NUMBERS`
+    ap: list[float | None]  # of each class
+    ap_50: list[float | None]
+
+
+def coco_scores(
+    entries: Sequence[Entry], num_classes: int, kind: str = "bbox", backend: str = "faster_coco_eval"
+) -> CocoScores:
+    """Compare detections with the ground truth of the same images.
+
+    Args:
+        kind: "bbox" compares boxes, "segm" masks, which all entries must have then.
+        backend: "faster_coco_eval", or the reference, "pycocotools".
+
+    Raises:
+        ValueError: an unknown kind or backend; masks are missing, then with the image's id.
+    """
+    if kind not in KINDS or backend not in BACKENDS:
+        allowed, got = (KINDS, kind) if kind not in KINDS else (BACKENDS, backend)
+        raise ValueError(f"{'kind' if allowed is KINDS else 'backend'} must be {' or '.join(allowed)}, got {got}")
+    if not entries:
+        return CocoScores({number.name: None for number in NUMBERS}, [None] * num_classes, [None] * num_classes)
+    tables, ious = _run(*coco_dicts(entries, num_classes, kind), kind, backend)
+    at_50 = np.isclose(ious, 0.5)
+    numbers = {}
+    for number in NUMBERS:
+        table = tables[number.table][..., number.area, number.detections]
+        numbers[number.name] = _mean(table if number.iou is None else table[np.isclose(ious, number.iou)])
+    precision = tables["precision"][..., 0, 2]  # (T, R, C)
+    by_class = [precision[..., label] for label in range(num_classes)]
+    return CocoScores(numbers, [_mean(table) for table in by_class], [_mean(table[at_50]) for table in by_class])
+
+
+def coco_dicts(entries: Sequence[Entry], num_classes: int, kind: str) -> tuple[dict, list[dict]]:
+    """The ground truth as COCO's JSON has it, and the detections as annotations; ids and categories from 1."""
+    truths: list[dict] = []
+    detections: list[dict] = []
+    for image_id, entry in enumerate(entries, start=1):
+        truths += _rows(entry.truth, image_id, entry, kind)
+        detections += _rows(entry.found, image_id, entry, kind)
+    for rows in (truths, detections):
+        for id, row in enumerate(rows, start=1):
+            row["id"] = id
+    content = dict(
+        images=[
+            dict(id=image_id, height=entry.size_hw[0], width=entry.size_hw[1])
+            for image_id, entry in enumerate(entries, start=1)
+        ],
+        annotations=truths,
+        categories=[dict(id=label + 1, name=str(label)) for label in range(num_classes)],
+    )
+    return content, detections
+
+
+def _rows(objects: Truth | Found, image_id: int, entry: Entry, kind: str) -> list[dict]:
+    if kind == "segm" and objects.masks is None:
+        what = (
+            "the ground truth has no masks (with_masks=True)" if objects is entry.truth else "the model gave no masks"
+        )
+        raise ValueError(f"image {entry.id}: {what}, so that there is no segm to evaluate")
+    boxes = np.concatenate([objects.boxes_xyxy[:, :2], objects.boxes_xyxy[:, 2:] - objects.boxes_xyxy[:, :2]], axis=1)
+    area = getattr(objects, "area", None)
+    if area is None:
+        area = mask_areas(objects.masks) if kind == "segm" else areas(objects.boxes_xyxy)
+    ignore = getattr(objects, "ignore", None)
+    extra = [{}] * len(boxes)
+    if isinstance(objects, Found):
+        extra = [dict(score=score) for score in objects.scores.tolist()]
+    if kind == "segm":
+        extra = [dict(row, segmentation=dict(code)) for row, code in zip(extra, objects.masks, strict=True)]
+    crowd = [0] * len(boxes) if ignore is None else ignore.astype(int).tolist()
+    columns = zip(boxes.tolist(), (objects.labels + 1).tolist(), area.tolist(), crowd, extra, strict=True)
+    return [
+        dict(image_id=image_id, bbox=box, category_id=category, area=size, iscrowd=is_crowd, **more)
+        for box, category, size, is_crowd, more in columns
+    ]
+
+
+def _run(truth: dict, detections: list[dict], kind: str, backend: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The tables of precision and recall, -1 where there is nothing to find; and the IoUs of their first axis."""
+    if backend == "pycocotools":
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    else:
+        from faster_coco_eval import COCO
+        from faster_coco_eval import COCOeval_faster as COCOeval
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        indices = []
+        for annotations in (truth["annotations"], detections):
+            index = COCO()
+            index.dataset = dict(truth, annotations=annotations)
+            index.createIndex()
+            indices.append(index)
+        run = COCOeval(*indices, kind)
+        run.evaluate()
+        run.accumulate()
+    return {key: np.asarray(run.eval[key]) for key in ("precision", "recall")}, run.params.iouThrs
+
+
+def _mean(table: np.ndarray) -> float | None:
+    found = table[table > -1]
+    return float(found.mean()) if found.size else None

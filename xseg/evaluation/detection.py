@@ -1,0 +1,125 @@
+"""The mmengine metric around `coco_scores` and `voc_scores`: one small entry an image, any number of ranks."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
+
+from xseg.evaluation.coco import BACKENDS, KINDS, CocoScores, coco_scores
+from xseg.evaluation.coco_files import write_results
+from xseg.evaluation.entries import Entry, entry_of
+from xseg.evaluation.report import Table, cell, percent
+from xseg.evaluation.voc import VocScores, voc_scores
+
+VOC_KINDS = {"voc07": True, "voc12": False}  # name -> eleven points
+
+
+@METRICS.register_module()
+class DetectionMetric(BaseMetric):
+    """COCO's twelve numbers in percent, "bbox_mAP", "bbox_mAP_50", …, "segm_mAP", …; None: nothing to find.
+
+    Results are dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks (K, H, W) bool) in the pixels of the
+    image as read, and so are the boxes of samples: transforms for evaluation must not resize. After `evaluate`,
+    `scores` holds what the numbers come from, with AP by class, and `entries` (on the main process) the detections.
+
+    Args:
+        kinds: of "bbox", "segm", "voc07" and "voc12" (mAP at IoU 0.5 as "voc07_mAP", "voc12_mAP"); None: bbox, and segm
+            if both samples and results have masks.
+        backend: "faster_coco_eval", or the reference, "pycocotools".
+    """
+
+    def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval"):
+        super().__init__(collect_device="cpu")
+        allowed = (*KINDS, *VOC_KINDS)
+        if kinds is not None and (isinstance(kinds, str) or not kinds or set(kinds) - set(allowed)):
+            raise ValueError(f"kinds must list some of {', '.join(allowed)}, or be None, got {kinds!r}")
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be {' or '.join(BACKENDS)}, got {backend!r}")
+        self.kinds, self.backend = kinds and tuple(kinds), backend
+        self.scores: dict[str, CocoScores | VocScores] = {}
+        self.entries: list[Entry] = []
+
+    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
+        num_classes = len(self.dataset_meta["classes"])
+        with_masks = self.kinds is None or "segm" in self.kinds
+        for sample, result in zip(data_batch["samples"], data_samples, strict=True):
+            self.results.append(entry_of(sample, result, num_classes, with_masks))
+
+    def evaluate(self, size: int) -> dict:
+        """Gather from all processes, report, and start anew. `size` is not needed: images seen twice count once."""
+        entries = in_order(all_gather_object(self.results))
+        self.results = []
+        outcome = [None]
+        if is_main_process():
+            self.entries = entries
+            try:
+                outcome = [self._scores(entries)]
+            except ValueError as error:  # raised on every rank, where the others would wait
+                outcome = [error]
+        broadcast_object_list(outcome)
+        if isinstance(outcome[0], ValueError):
+            raise outcome[0]
+        self.scores = outcome[0]
+        return self.compute_metrics([])
+
+    def compute_metrics(self, results: list) -> dict[str, float | None]:
+        metrics = {}
+        for kind, scores in self.scores.items():
+            numbers = dict(mAP=scores.mean_ap) if kind in VOC_KINDS else scores.numbers
+            metrics |= {f"{kind}_{name}": percent(value) for name, value in numbers.items()}
+        return metrics
+
+    def report(self) -> dict:
+        """The numbers, and AP by class, as plain values in percent; None where there is nothing to find."""
+        classes = self.dataset_meta["classes"]
+        by_class = {
+            f"{kind}_AP": dict(zip(classes, map(percent, scores.ap), strict=True))
+            for kind, scores in self.scores.items()
+        }
+        return self.compute_metrics([]) | by_class
+
+    def table(self) -> Table:
+        """AP of every class and the mean, a column for each kind."""
+        columns = [scores.ap for scores in self.scores.values()]
+        metrics = self.compute_metrics([])
+        return Table(
+            ("class", *(f"{kind} AP %" for kind in self.scores)),
+            [
+                (name, *(cell(percent(value)) for value in values))
+                for name, *values in zip(self.dataset_meta["classes"], *columns, strict=True)
+            ],
+            [("mean", *(cell(metrics[f"{kind}_mAP"]) for kind in self.scores))],
+        )
+
+    def write(self, out: Path) -> list[str]:
+        """results.bbox.json and results.segm.json as COCO's server takes them, of the kinds that were evaluated."""
+        classes = self.dataset_meta["classes"]
+        category_ids = self.dataset_meta.get("category_ids") or range(1, len(classes) + 1)
+        kinds = [kind for kind in KINDS if kind in self.scores]
+        return [write_results(out, self.entries, category_ids, kind).name for kind in kinds]
+
+    def _scores(self, entries: list[Entry]) -> dict[str, CocoScores | VocScores]:
+        num_classes = len(self.dataset_meta["classes"])
+        kinds = self.kinds
+        if kinds is None:
+            masks = [part.masks for entry in entries for part in (entry.truth, entry.found)]
+            kinds = KINDS if masks and all(value is not None for value in masks) else ("bbox",)
+        return {
+            kind: voc_scores(entries, num_classes, eleven_points=VOC_KINDS[kind])
+            if kind in VOC_KINDS
+            else coco_scores(entries, num_classes, kind, self.backend)
+            for kind in kinds
+        }
+
+
+def in_order(parts: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """What the ranks of `EvalSampler` saw, image by image as in the data set; an image that came twice, once."""
+    by_id: dict = {}
+    for row in zip_longest(*parts):
+        for entry in row:
+            if entry is not None:
+                by_id.setdefault(entry.id, entry)
+    return list(by_id.values())

@@ -1,0 +1,99 @@
+"""What detection metrics keep of an image: its objects and its detections as small arrays, masks as run lengths."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from xseg.data.rle import RunLengths, encode_masks
+
+MAX_DETECTIONS = 100  # an image, as COCO counts
+
+
+class Truth(NamedTuple):
+    """The M objects of an image."""
+
+    boxes_xyxy: np.ndarray  # (M, 4) pixels
+    labels: np.ndarray  # (M,) from 0
+    ignore: np.ndarray | None = None  # (M,) bool: crowds and difficult objects, neither asked for nor punished
+    area: np.ndarray | None = None  # (M,) pixels, by which objects are small, medium or large; None: of mask or box
+    masks: list[RunLengths] | None = None
+
+
+class Found(NamedTuple):
+    """The K detections in an image."""
+
+    boxes_xyxy: np.ndarray  # (K, 4) pixels
+    scores: np.ndarray  # (K,)
+    labels: np.ndarray  # (K,) from 0
+    masks: list[RunLengths] | None = None
+
+
+class Entry(NamedTuple):
+    """One evaluated image; all boxes are in its own pixels."""
+
+    id: int | str
+    size_hw: tuple[int, int]
+    truth: Truth
+    found: Found
+
+
+def entry_of(sample: dict, result: dict, num_classes: int, with_masks: bool = True) -> Entry:
+    """Entry of a sample (see `DetectionDataset`) and the result that the model gives for it.
+
+    Args:
+        result: dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks (K, H, W) bool), original pixels; the
+            100 of highest score are kept.
+        with_masks: keep the masks of samples and results that have them.
+
+    Raises:
+        ValueError: a result whose lengths differ, whose numbers are not finite, or with a label out of range.
+    """
+    meta = sample["meta"]
+    size_hw = tuple(int(side) for side in meta["size_hw"])
+    return Entry(meta["id"], size_hw, _truth(sample, with_masks), _found(result, meta["id"], num_classes, with_masks))
+
+
+def areas(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """(…, 4) -> (…) pixels."""
+    return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).prod(axis=-1)
+
+
+def _truth(sample: dict, with_masks: bool) -> Truth:
+    labels = _numpy(sample["labels"], np.int64)
+    ignore = np.zeros(len(labels), bool)
+    for key in ("iscrowd", "difficult"):
+        if key in sample:
+            ignore |= _numpy(sample[key], bool)
+    return Truth(
+        boxes_xyxy=_numpy(sample["boxes_xyxy"], np.float64).reshape(-1, 4),
+        labels=labels,
+        ignore=ignore,
+        area=_numpy(sample["area"], np.float64) if "area" in sample else None,
+        masks=encode_masks(sample["masks"]) if with_masks and "masks" in sample else None,
+    )
+
+
+def _found(result: dict, id: int | str, num_classes: int, with_masks: bool) -> Found:
+    boxes = _numpy(result["boxes_xyxy"], np.float64).reshape(-1, 4)
+    scores, labels = _numpy(result["scores"], np.float64), _numpy(result["labels"], np.int64)
+    masks = result.get("masks") if with_masks else None
+    lengths = [len(boxes), len(scores), len(labels), *([] if masks is None else [len(masks)])]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"image {id}: boxes, scores, labels (and masks) must be equally many, got {lengths}")
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise ValueError(f"image {id}: a detection with a box or score that is not finite; did the training diverge?")
+    if len(labels) and not (0 <= labels.min() and labels.max() < num_classes):
+        raise ValueError(f"image {id}: labels {labels.min()} to {labels.max()}, but there are {num_classes} classes")
+    best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
+    codes = None if masks is None else encode_masks(_rows(masks, best))
+    return Found(boxes[best], scores[best], labels[best], codes)
+
+
+def _rows(values: Tensor | np.ndarray, rows: np.ndarray) -> Tensor | np.ndarray:
+    return values[rows.tolist()] if isinstance(values, Tensor) else values[rows]
+
+
+def _numpy(values: Tensor | np.ndarray | Sequence, dtype: type) -> np.ndarray:
+    return (values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)).astype(dtype)

@@ -1,0 +1,122 @@
+"""Detector: a backbone and a detection head as one mmengine model with three modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from heads.boxes import Selection, Target
+from xseg.models.model import Model, as_image
+
+
+class Detector(Model):
+    """Object detection: boxes_xyxy, scores and labels in the pixels of the original image.
+
+    `forward(images, samples, mode)` by mode:
+        "loss": dict of scalar losses, for training; samples hold boxes_xyxy, labels and iscrowd in the pixels of the
+            images, which the training pipeline has resized.
+        "predict": one dict(boxes_xyxy (K, 4), scores (K,), labels (K,), meta) a sample.
+        "tensor": the head's raw output for normalised images.
+
+    Args:
+        backbone: a module by contract, or the config of one.
+        head: the config of `RetinaNet` or `FCOS`; its `in_channels` and `in_strides` come from the backbone.
+        preprocessor: mean and std; default Xception's.
+        size: (shortest, longest) edge in pixels to which images are resized for prediction, or None for as they are.
+        selection: dict of `heads.boxes.Selection`: score_threshold, nms_iou, topk, max_detections.
+        channels_last: memory layout of weights and images.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | dict,
+        head: nn.Module | dict,
+        preprocessor: nn.Module | dict | None = None,
+        size: Sequence[int] | None = (800, 1333),
+        selection: dict | None = None,
+        channels_last: bool = False,
+    ):
+        super().__init__(backbone, head, preprocessor)
+        self.size = None if size is None else tuple(size)
+        self.selection = Selection(**(selection or {}))
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
+        if mode == "loss":
+            return self.loss(images, samples)
+        if mode == "predict":
+            return self.predict_batch(images, samples)
+        if mode == "tensor":
+            return self.raw(images)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def raw(self, images: Tensor):
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.head(self.backbone(images))
+
+    def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
+        return self.head.loss(self.raw(images), [target_of(sample) for sample in samples])
+
+    def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
+        inputs, sizes = self.fit(images, [sample["input_hw"] for sample in samples])
+        found = self.head.decode(self.raw(inputs), sizes, self.selection)
+        results = []
+        for detections, sample, (height, width) in zip(found, samples, sizes, strict=True):
+            full_h, full_w = sample.get("meta", {}).get("size_hw", sample["input_hw"])
+            scale = detections.boxes_xyxy.new_tensor([full_w / width, full_h / height] * 2)
+            boxes = detections.boxes_xyxy * scale
+            results.append({**detections._asdict(), "boxes_xyxy": boxes, "meta": sample.get("meta", {})})
+        return results
+
+    def fit(self, images: Tensor, input_hw: Sequence[Sequence[int]]) -> tuple[Tensor, list[tuple[int, int]]]:
+        """Images resized to `size` and padded right and below, and what size each has in the batch."""
+        fitted = [image[:, :h, :w] for image, (h, w) in zip(images, input_hw, strict=True)]
+        if self.size is not None:
+            fitted = [resize_edges(image, *self.size) for image in fitted]
+        sizes = [tuple(image.shape[-2:]) for image in fitted]
+        stride = max(self.backbone.strides)
+        height, width = (-(-max(edges) // stride) * stride for edges in zip(*sizes, strict=True))
+        padded = [F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in fitted]
+        return torch.stack(padded), sizes
+
+    @torch.inference_mode()
+    def predict(self, image: str | PathLike | np.ndarray | Tensor):
+        """Detect in one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
+        from xseg.results import DetectionResult
+
+        image, path = as_image(image)
+        self.eval()
+        data = self.data_preprocessor({"images": [image], "samples": [{}]})
+        found = self.forward(**data, mode="predict")[0]
+        arrays = (found[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
+        return DetectionResult(
+            *arrays, self.classes, self.palette, image=image.permute(1, 2, 0).cpu().numpy(), path=path
+        )
+
+
+def target_of(sample: dict) -> Target:
+    """The objects of a sample that are to be found: no crowds. ValueError for a box without area."""
+    boxes, labels = sample["boxes_xyxy"].float(), sample["labels"]
+    if (crowd := sample.get("iscrowd")) is not None:
+        boxes, labels = boxes[~crowd.bool()], labels[~crowd.bool()]
+    flat = ~((boxes[:, 2:] > boxes[:, :2]).all(1) & boxes.isfinite().all(1))
+    if flat.any():
+        place = sample.get("meta", {}).get("path", "a sample")
+        raise ValueError(f"{place}: box {boxes[flat][0].tolist()} has no area; a data set must drop or refuse it")
+    return Target(boxes, labels)
+
+
+def resize_edges(image: Tensor, shortest: int, longest: int) -> Tensor:
+    """(C, H, W) so that the shorter edge is `shortest`, unless the longer one would exceed `longest`."""
+    size = image.shape[-2:]
+    scale = min(shortest / min(size), longest / max(size))
+    fitted = [max(1, round(edge * scale)) for edge in size]
+    return F.interpolate(image[None], fitted, mode="bilinear", antialias=scale < 1)[0]
