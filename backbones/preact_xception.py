@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.aligned_xception import AlignedXception, Row, drop_path
-from backbones.separable import ConvBN, set_dilation, set_stride
+from backbones.separable import ConvBN, DepthwiseConv, set_dilation, set_stride
 
 
 class BNSeparableConv(nn.Module):
@@ -19,7 +19,7 @@ class BNSeparableConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, bn_eps: float, bn_momentum: float):
         super().__init__()
         self.bn = nn.BatchNorm2d(in_channels, eps=bn_eps, momentum=bn_momentum)
-        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
+        self.depthwise = DepthwiseConv(in_channels)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
 
     def convolve(self, x: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 from heads.classification import ClassificationHead
 from heads.deeplabv3plus import DeepLabV3Plus
 from heads.dense_cell import DeepLabV3PlusDPC
-from heads.fcos import FCOS
 from heads.fcn import FCNHead
+from heads.fcos import FCOS
 from heads.fpn import FPN
 from heads.retinanet import RetinaNet
 

@@ -19,7 +19,7 @@ NEGATIVE, BETWEEN = -1, -2  # what an anchor without an object is matched to
 
 
 class RetinaNetOutput(NamedTuple):
-    """class_logits (N, positions, classes), deltas (N, positions, 4), anchors_xyxy (positions, 4), positions a level."""
+    """class_logits (N, positions, classes), deltas (N, positions, 4), anchors_xyxy (positions, 4), counts a level."""
 
     class_logits: Tensor
     deltas: Tensor

@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_data(commands)
     add_config(commands)
     add_weights(commands)
+    add_benchmark(commands)
     return parser
 
 
@@ -96,6 +97,7 @@ def add_eval(commands) -> None:
     command.add_argument(
         "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun"
     )
+    add_deploy_argument(command)
     command.set_defaults(run=run_eval)
 
 
@@ -112,6 +114,7 @@ def add_predict(commands) -> None:
     command.add_argument("--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window over large images")
     command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    add_deploy_argument(command)
     command.set_defaults(run=run_predict)
 
 
@@ -130,6 +133,11 @@ def add_data(commands) -> None:
     )
     sbd.add_argument("voc_root", metavar="VOC2012", help="folder that holds JPEGImages/ and SegmentationClass/")
     sbd.set_defaults(run=run_convert_sbd)
+    crops = formats.add_parser("crops", help="the boxes of a detection set in VOC layout, cut out for classification")
+    crops.add_argument("voc_root", metavar="VOC_ROOT", help="it holds JPEGImages/, Annotations/ and ImageSets/Main/")
+    crops.add_argument("out", metavar="OUT", help="new folder for {train,val}/CLASS/*.png and classes.txt")
+    crops.add_argument("--margin", type=float, default=0.1, metavar="M", help="around a box, in its longer edges (0.1)")
+    crops.set_defaults(run=run_convert_crops)
 
 
 def add_config(commands) -> None:
@@ -154,6 +162,34 @@ def add_weights(commands) -> None:
     convert.add_argument("out", metavar="OUT.safetensors")
     convert.add_argument("--config", required=True, metavar="C", help="the config of the model that they belong to")
     convert.set_defaults(run=run_weights_convert)
+
+
+def add_benchmark(commands) -> None:
+    command = commands.add_parser("benchmark", help="ours beside other libraries, in turn, on this machine")
+    command.add_argument(
+        "--sections",
+        nargs="+",
+        choices=("inference", "train", "data", "metrics"),
+        default=("inference", "train", "data", "metrics"),
+        metavar="S",
+        help="of inference, train, data, metrics (default: all)",
+    )
+    command.add_argument("--quick", action="store_true", help="two minutes on two cores: small, nothing compiled")
+    command.add_argument("--rounds", type=int, metavar="N", help="times that each takes its turn (10; quick 3)")
+    command.add_argument("--size", type=int, metavar="PIXELS", help="edge of the square images (513; quick 257)")
+    command.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: torch's)")
+    command.add_argument("--out", default="benchmark", metavar="DIR", help="for benchmark.json and benchmark.md")
+    command.set_defaults(run=run_benchmark)
+
+
+def add_deploy_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--deploy",
+        nargs="?",
+        const="fp32",
+        choices=("fp32", "bf16", "fp16"),
+        help="fold BatchNorms and drop what only training needs, for speed; bf16 and fp16 compute in that",
+    )
 
 
 def add_config_arguments(command: argparse.ArgumentParser) -> None:
@@ -217,7 +253,9 @@ def run_eval(arguments) -> int:
 
     cfg = read_config(arguments)
     out = Path(arguments.out or default_folder(arguments.weights or cfg.get("weights") or "", cfg))
-    report = evaluate(cfg, arguments.weights, out=out, num_worst=arguments.worst, launcher=arguments.launcher)
+    report = evaluate(
+        cfg, arguments.weights, out=out, num_worst=arguments.worst, launcher=arguments.launcher, deploy=arguments.deploy
+    )
     if is_main_process():
         print_report(report, out)
     return 0
@@ -239,6 +277,8 @@ def run_predict(arguments) -> int:
         model.set_output_stride(arguments.output_stride)
     if arguments.window or arguments.scales or arguments.flip:
         model.inference = Inference(arguments.window, scales=arguments.scales or (1.0,), flip=arguments.flip)
+    if arguments.deploy:
+        model = model.deploy(arguments.deploy)
     for line in predict(model, arguments.inputs, arguments.out):
         print(line, flush=True)
     print(f"written to {arguments.out}")
@@ -262,6 +302,14 @@ def run_convert_sbd(arguments) -> int:
 
     counts = convert_sbd(arguments.sbd_root, arguments.voc_root)
     print(", ".join(f"{name}: {count}" for name, count in counts.items()))
+    return 0
+
+
+def run_convert_crops(arguments) -> int:
+    from xseg.data.crops import convert_crops
+
+    for split, counts in convert_crops(arguments.voc_root, arguments.out, arguments.margin).items():
+        print(f"{split}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0
 
 
@@ -300,6 +348,16 @@ def run_config_list(arguments) -> int:
 
 def run_config_info(arguments) -> int:
     print(read_config(arguments).pretty_text)
+    return 0
+
+
+def run_benchmark(arguments) -> int:
+    from xseg.benchmarking import benchmark, print_report
+
+    given = {name: getattr(arguments, name) for name in ("rounds", "size", "threads")}
+    report = benchmark(arguments.sections, quick=arguments.quick, out=arguments.out, **given)
+    print_report(report)
+    print(f"written to {arguments.out}/benchmark.json and benchmark.md")
     return 0
 
 

@@ -32,7 +32,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
 def draw_boxes(
     image: np.ndarray, boxes_xyxy: np.ndarray, titles: Sequence[str], colours: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """The image with boxes (M, 4) in their colours and a title at the upper left corner of each; the last lie on top."""
+    """The image with boxes (M, 4) in their colours, each under its title; the last lie on top."""
     drawn = image.copy()
     thickness = max(1, round(max(image.shape[:2]) / 500))
     for box, title, colour in zip(np.round(boxes_xyxy).astype(int), titles, colours, strict=True):

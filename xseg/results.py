@@ -96,7 +96,7 @@ class DetectionResult:
         parts = {"boxes_xyxy": self.boxes_xyxy[kept], "scores": self.scores[kept], "labels": self.labels[kept]}
         return dataclasses.replace(self, **parts)
 
-    def drawn(self, threshold: float = 0.3) -> np.ndarray:
+    def drawn(self, threshold: float = 0.5) -> np.ndarray:
         """(H, W, 3) uint8: the image with the boxes above a score, the surest on top."""
         sure = self.above(threshold)
         titles = [f"{self.classes[k]} {s:.2f}" for k, s in zip(sure.labels, sure.scores, strict=True)]
@@ -104,8 +104,8 @@ class DetectionResult:
         return draw_boxes(self.image, sure.boxes_xyxy[::-1], titles[::-1], colours[::-1])
 
     def summary(self) -> str:
-        """`3 car, 1 person` of the detections above 0.3."""
-        labels, counts = np.unique(self.above(0.3).labels, return_counts=True)
+        """`3 car, 1 person` of the detections above 0.5."""
+        labels, counts = np.unique(self.above(0.5).labels, return_counts=True)
         return ", ".join(f"{count} {self.classes[k]}" for k, count in zip(labels, counts, strict=True)) or "nothing"
 
     def save(self, path: str | Path) -> None:

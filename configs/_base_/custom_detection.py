@@ -1,4 +1,5 @@
-"""Your own images in VOC's detection layout: JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt, classes.txt.
+"""Your own images in VOC's detection layout: JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt, and
+classes.txt.
 
 Give the folder by `--data-root`; the number of classes follows classes.txt."""
 

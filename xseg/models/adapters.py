@@ -29,9 +29,9 @@ class _Adapted(nn.Module):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         net = self._build(output_stride)
         if (old := getattr(self, "net", None)) is not None:
-            net.load_state_dict(old.state_dict())
             first = next(old.parameters())
-            net.to(first.device, first.dtype).train(old.training)
+            net.to(first.device, first.dtype).train(old.training)  # before its weights come, or float64 is rounded
+            net.load_state_dict(old.state_dict())
         self.net = net
         self.output_stride = output_stride
 

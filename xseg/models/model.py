@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 
 import numpy as np
@@ -17,7 +18,7 @@ class Model(BaseModel):
     """A backbone and a head, joined by what the backbone says of its features.
 
     Attributes: `classes` and `palette` of the data; from `xseg.load` also the model's `config`, the `card` of its
-    weights, and `fresh`, the names of what they left as initialised.
+    weights, and `fresh`, the names of what they left as initialised. `deployed` in the copy that `deploy` returns.
     """
 
     def __init__(self, backbone: nn.Module | dict, head: nn.Module | dict, preprocessor: nn.Module | dict | None):
@@ -30,10 +31,46 @@ class Model(BaseModel):
         self.config: dict | None = None
         self.card: dict = {}
         self.fresh: list[str] = []
+        self.deployed = False
 
     @property
     def num_classes(self) -> int:
         return self.head.num_classes
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Change the resolution of the features, also after training; atrous rates follow, weights stay."""
+        self.backbone.set_output_stride(output_stride)
+        self.head.set_strides(self.backbone.strides)
+
+    def deploy(
+        self, dtype: torch.dtype | str | None = None, compile: bool = False, size_hw: Sequence[int] = (128, 128)
+    ) -> Model:
+        """A copy for fast prediction; this model stays as it is and may go on training.
+
+        In the copy every BatchNorm that only reads one convolution is folded into it; losses, auxiliary head and
+        dropout are gone; weights and maps lie in channels-last memory. Its outputs are this model's to 1e-9 in float64
+        and 1e-4 of their largest value in float32; in bf16 and fp16 some pixels near edges change their class.
+        `set_output_stride` works as before. It cannot train, and its weights cannot be saved.
+
+        Args:
+            dtype: to compute in: "fp32", "bf16", "fp16" or the torch.dtype; None for that of the weights. Images and
+                results are as before, logits float32 or wider; a detection head computes as it did.
+            compile: run backbone and head through `torch.compile` with their weights frozen: minutes at the first
+                image, and again for other sizes and strides. Call it under `torch.no_grad()`, as `predict` does.
+            size_hw: of a black image that runs through once, by which convolutions find their BatchNorms. A backbone
+                of one fixed size wants that.
+        """
+        from xseg.models.deploying import deployed
+
+        return deployed(self, dtype, compile, size_hw)
+
+    def train(self, mode: bool = True) -> Model:
+        """As `nn.Module.train`; ValueError for a deployed model, which has nothing left to train."""
+        if mode and self.deployed:
+            from xseg.models.deploying import REFUSAL
+
+            raise ValueError(REFUSAL.format("train"))
+        return super().train(mode)
 
     def push_to_hub(self, repository: str, private: bool = False, token: str | None = None) -> str:
         """Upload weights, config and card to the Hugging Face Hub as "ORG/NAME"; returns the address."""

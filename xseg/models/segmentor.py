@@ -59,10 +59,9 @@ class Segmentor(Model):
                 module.compile()
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Change the resolution of the features, also after training; atrous rates follow, weights stay."""
-        self.backbone.set_output_stride(output_stride)
-        for head in filter(None, (self.head, self.aux_head)):
-            head.set_strides(self.backbone.strides)
+        super().set_output_stride(output_stride)
+        if self.aux_head is not None:
+            self.aux_head.set_strides(self.backbone.strides)
 
     def forward(self, images: Tensor, samples: list[dict] | None = None, mode: str = "tensor"):
         if self.channels_last:

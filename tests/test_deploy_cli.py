@@ -1,0 +1,66 @@
+"""`--deploy` of `xseg eval` and `xseg predict`: the numbers and masks of the model as trained."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xseg.cli import main
+from xseg.models import Segmentor
+
+TINY = [
+    "--cfg-options",
+    "train_cfg.max_iters=2",
+    "train_cfg.val_interval=2",
+    "default_hooks.checkpoint.interval=2",
+    "train_dataloader.batch_size=2",
+    "model.backbone.width=0.125",
+    *(f"{loader}_dataloader.num_workers=0" for loader in ("train", "val")),
+    *(f"{loader}_dataloader.persistent_workers=False" for loader in ("train", "val")),
+    *(f"{loader}_dataloader.dataset.num_images={{'train': 4, 'val': 3}}" for loader in ("train", "val")),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    assert main(["train", "quickstart", "--data-root", f"{folder}/shapes", "--work-dir", f"{folder}/run", *TINY]) == 0
+    return folder
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The dtypes with which `deploy` was called."""
+    dtypes, deploy = [], Segmentor.deploy
+    monkeypatch.setattr(Segmentor, "deploy", lambda self, dtype=None: dtypes.append(dtype) or deploy(self, dtype))
+    return dtypes
+
+
+def test_eval(trained, asked):
+    command = ["eval", "quickstart", f"{trained}/run", "--data-root", f"{trained}/shapes", "--worst", "0"]
+    confusions = {}
+    for name, options in {"plain": [], "fp32": ["--deploy"], "bf16": ["--deploy", "bf16"]}.items():
+        assert main([*command, "--out", f"{trained}/{name}", *options, *TINY]) == 0
+        confusions[name] = np.array(json.loads((trained / name / "metrics.json").read_text())["confusion"])
+    assert asked == ["fp32", "bf16"]
+    for name, moved in (("fp32", 0.001), ("bf16", 0.05)):  # pixels that changed their class
+        assert abs(confusions[name] - confusions["plain"]).sum() <= 2 * moved * confusions["plain"].sum()
+
+
+def test_predict(trained, asked, tmp_path):
+    image = next((trained / "shapes" / "JPEGImages").iterdir())
+    masks = {}
+    for name, options in {"plain": [], "fp32": ["--deploy"], "bf16": ["--deploy", "bf16"]}.items():
+        stride = ["--output-stride", "8"]
+        assert main(["predict", f"{trained}/run", f"{image}", "--out", f"{tmp_path}/{name}", *stride, *options]) == 0
+        masks[name] = np.array(Image.open(tmp_path / name / "mask" / f"{image.stem}.png"))
+    assert asked == ["fp32", "bf16"]
+    assert (masks["fp32"] == masks["plain"]).mean() > 0.999
+    assert (masks["bf16"] == masks["plain"]).mean() > 0.95
+
+
+def test_another_type_is_wrong_usage():
+    with pytest.raises(SystemExit) as caught:
+        main(["predict", "run", "x.jpg", "--deploy", "int8"])
+    assert caught.value.code == 2
