@@ -21,8 +21,8 @@ model = dict(
     channels_last=True,
 )
 optim_wrapper.optimizer.lr = 4e-3
-train_cfg.max_iters = 2500
-train_cfg.val_interval = 1250
-param_scheduler[1].end = 2501
-default_hooks.checkpoint.interval = 1250
+train_cfg.max_iters = 1200
+train_cfg.val_interval = 600
+param_scheduler[1].end = 1201
+default_hooks.checkpoint.interval = 600
 default_hooks.checkpoint.save_best = "bbox_mAP"

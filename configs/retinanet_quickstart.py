@@ -21,8 +21,8 @@ model = dict(
     channels_last=True,
 )
 optim_wrapper.optimizer.lr = 4e-3
-train_cfg.max_iters = 1500
-train_cfg.val_interval = 1500
-param_scheduler[1].end = 1501
-default_hooks.checkpoint.interval = 750
+train_cfg.max_iters = 900
+train_cfg.val_interval = 900
+param_scheduler[1].end = 901
+default_hooks.checkpoint.interval = 450
 default_hooks.checkpoint.save_best = "bbox_mAP"
