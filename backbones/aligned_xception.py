@@ -138,7 +138,6 @@ class AlignedXception(Trunk):
             raise ValueError(f"multi_grid must be three factors, got {tuple(multi_grid)}")
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path must be a probability in [0, 1), got {drop_path}")
-        self.depth = depth
         self.rows = tuple(
             row._replace(channels=tuple(scale_channels(c, width) for c in row.channels)) for row in DEPTHS[depth]
         )

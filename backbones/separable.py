@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST_PADDING = (
-    6  # columns, up to which oneDNN 3.13 has a depthwise kernel for AVX-512; beyond it, up to 28 times slower
-)
+# Columns, up to which oneDNN 3.13 has a depthwise kernel for AVX-512; beyond it, up to 28 times slower.
+MOST_PADDING = 6
 FEWEST_STEPS = 3  # of the atrous rate in a map, below which oneDNN's weight gradient is as slow on its phases
 
 

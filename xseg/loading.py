@@ -22,7 +22,7 @@ SUFFIXES = (".pth", ".pt", ".safetensors")
 
 def load(
     source: str | os.PathLike,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike | Weights | None = None,
     device: str | None = None,
     data_root: str | os.PathLike | None = None,
 ) -> nn.Module:
@@ -31,8 +31,9 @@ def load(
     Args:
         source: a checkpoint of ours (it holds its own model config), the work dir of a training (its best checkpoint
             is taken), "hf:ORG/NAME", or a config's path or name.
-        weights: for a config, what to load: anything that `xseg.weights.read_weights` takes. Default the config's own
-            `weights`; without any the model is as initialised. Those of a backbone alone leave the head so.
+        weights: for a config, what to load: anything that `xseg.weights.read_weights` takes or returned. Default the
+            config's own `weights`; without any the model is as initialised. Those of a backbone alone leave the head
+            so.
         device: default "cuda" if there is one.
         data_root: for a config, where its data set lies; needed for the class names only.
     """
@@ -68,9 +69,10 @@ def without_downloads(model: dict) -> None:
             backbone.pop(key, None)
 
 
-def _from_config(cfg, source: str | os.PathLike | None) -> nn.Module:
-    source = source or cfg.get("weights")
-    weights = source and read_weights(resolve_weights(source))  # a wrong name is told before the model is built
+def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
+    weights = source or cfg.get("weights")
+    if weights and not isinstance(weights, Weights):
+        weights = read_weights(resolve_weights(weights))  # a wrong name is told before the model is built
     meta = fill_num_classes(cfg, "val_dataloader")
     config = cfg.model.to_dict()
     if weights:

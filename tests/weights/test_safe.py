@@ -6,6 +6,7 @@ from peers import shake
 from safetensors import safe_open
 
 import xseg
+import xseg.loading
 from backbones import AlignedXception
 from heads import DeepLabV3Plus
 from xseg.cli import main

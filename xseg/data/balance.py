@@ -7,17 +7,20 @@ from xseg.data.images import read_mask
 
 
 def balanced_weights(dataset: SegmentationDataset) -> list[float]:
-    """One factor a class: sqrt(median share / share) of the labelled pixels in all masks; 1 for a class never seen.
+    """One factor a class by `weights_of_counts`, of the labelled pixels in all masks."""
+    counts = np.zeros(256, np.int64)
+    for _, _, path in dataset.pairs:
+        counts += np.bincount(dataset.map_labels(read_mask(path), path).numpy().ravel(), minlength=256)
+    return weights_of_counts(counts[: len(dataset.classes)])
+
+
+def weights_of_counts(counts: np.ndarray) -> list[float]:
+    """One factor a class: sqrt(median count / count) over the classes seen; 1 for a class never seen.
 
     The root halves, on a logarithmic scale, the median frequency balancing of Eigen and Fergus 2015 (arXiv:1411.4734),
     which makes a network see rare classes everywhere.
     """
-    num_classes = len(dataset.classes)
-    counts = np.zeros(256, np.int64)
-    for _, _, path in dataset.pairs:
-        counts += np.bincount(dataset.map_labels(read_mask(path), path).numpy().ravel(), minlength=256)
-    seen = counts[:num_classes] > 0
-    weights = np.ones(num_classes)
+    weights, seen = np.ones(len(counts)), counts > 0
     if seen.any():
-        weights[seen] = np.sqrt(np.median(counts[:num_classes][seen]) / counts[:num_classes][seen])
+        weights[seen] = np.sqrt(np.median(counts[seen]) / counts[seen])
     return [round(float(weight), 2) for weight in weights]

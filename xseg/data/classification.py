@@ -17,6 +17,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from torch import Tensor
 from torchvision import tv_tensors
 
+from xseg.data.balance import weights_of_counts
 from xseg.data.classes import SHAPES_CLASSES
 from xseg.data.crops import cut_square
 from xseg.data.draw import DrawnDataset
@@ -186,13 +187,8 @@ class ShapesClassification(ClassificationDataset):
 
 
 def balanced_label_weights(dataset: ClassificationDataset) -> list[float]:
-    """One factor a class: sqrt(median count / count) of its images; 1 for a class without any.
-
-    The same rule as `xseg.data.balance.balanced_weights` has for pixels.
-    """
-    found = Counter(row.label for row in dataset.images)
-    median = np.median([*found.values()])
-    return [round(float(np.sqrt(median / found[i])), 2) if i in found else 1.0 for i in range(len(dataset.classes))]
+    """One factor a class by `weights_of_counts`, of the number of its images."""
+    return weights_of_counts(np.bincount([row.label for row in dataset.images], minlength=len(dataset.classes)))
 
 
 def _names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:

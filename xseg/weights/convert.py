@@ -14,13 +14,13 @@ def convert(source: str | os.PathLike, out: str | os.PathLike, config: str | os.
 
     Raises ValueError if the source leaves a part of the model as initialised: such a file would claim what it is not.
     """
-    model = load(config, weights=source, device="cpu")
+    weights = read_weights(source)
+    model = load(config, weights=weights, device="cpu")
     if model.fresh:
         raise ValueError(
             f"{source} has no weights for {len(model.fresh)} tensors of {config}, as {model.fresh[0]}; name the config "
             "of the model that the weights belong to"
         )
-    weights = read_weights(source)
     row = PUBLISHED.get(os.fspath(source))
     card = {"source": row.url if row else str(source), "config": find_config(config).stem}
     if weights.origin is not None:

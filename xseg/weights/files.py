@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -70,7 +71,8 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
                 for member in archive:
                     name = Path(member.name).name
                     if member.isfile() and SHARD.fullmatch(name):
-                        _copy(archive.extractfile(member), Path(folder) / name)
+                        with open(Path(folder) / name, "wb") as file:
+                            shutil.copyfileobj(archive.extractfile(member), file)
                         found.add(name)
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, OSError) as error:
             raise ValueError(f"{path}: is cut off or no .tar.gz ({error}); fetch it again") from None
@@ -82,12 +84,6 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{path}: is incomplete: {Path(str(error)).name}") from None
         except ValueError as error:
             raise ValueError(f"{path}: {str(error).replace(f'{folder}/', '')}") from None
-
-
-def _copy(source, target: Path) -> None:
-    with open(target, "wb") as file:
-        while piece := source.read(1 << 20):
-            file.write(piece)
 
 
 class _Bounded(io.RawIOBase):
