@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
-from xml.etree import ElementTree
 
 import numpy as np
 from mmengine.registry import DATASETS
@@ -13,6 +12,7 @@ from xseg.data.classes import VOC_CLASSES, read_classes, voc_palette
 from xseg.data.datasets import read_split, require_folder
 from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, spans_of
 from xseg.data.images import IMAGE_SUFFIXES
+from xseg.data.voc_xml import read_voc_xml
 
 Path_ = str | os.PathLike
 
@@ -78,28 +78,18 @@ def _names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]
 
 def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[tuple]]:
     """(height, width), and (number, label, difficult, xmin, ymin, xmax, ymax) per object, as the file has them."""
-    try:
-        tree = ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such annotation file; add it, or take its id from the split") from error
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not XML, or not whole: {error}; copy it again") from error
-    height, width = (_number(tree.findtext(f"size/{key}"), f"{path}: size/{key}") for key in ("height", "width"))
-    if not (height > 0 and width > 0):
-        raise ValueError(f"{path}: the size is {width:g}x{height:g}; write the image's width and height there")
+    size_hw, objects = read_voc_xml(path)
+    if size_hw is None:
+        raise ValueError(f"{path} states no size; write the image's width and height there")
     rows = []
-    for number, item in enumerate(tree.findall("object"), start=1):
-        name = (item.findtext("name") or "").strip()
-        place = f"{path}: object {number} ({name})"
+    for number, (name, box, difficult) in enumerate(objects, start=1):
         if name not in names:
-            raise ValueError(f"{place}: no such class; the classes are {', '.join(names)}. Name them in classes.txt")
-        difficult = _number(item.findtext("difficult") or "0", f"{place}: difficult") != 0
-        box = [
-            _number(item.findtext(f"bndbox/{key}"), f"{place}: bndbox/{key}")
-            for key in ("xmin", "ymin", "xmax", "ymax")
-        ]
+            raise ValueError(
+                f"{path}: object {number} ({name}): no such class; the classes are {', '.join(names)}. "
+                "Name them in classes.txt"
+            )
         rows.append((number, names.index(name), difficult, *box))
-    return (int(height), int(width)), rows
+    return size_hw, rows
 
 
 def _objects(rows: list[tuple], files: list[ImageFile], xml_dir: Path, drop_invalid: bool) -> Objects:
@@ -120,10 +110,3 @@ def _objects(rows: list[tuple], files: list[ImageFile], xml_dir: Path, drop_inva
         area=(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1),
         difficult=table[valid, 3].astype(bool),
     )
-
-
-def _number(text: str | None, place: str) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"{place} must be a number, got {text!r}") from None
