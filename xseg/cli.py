@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_train(commands)
     add_eval(commands)
+    add_eval_json(commands)
     add_predict(commands)
     add_data(commands)
     add_config(commands)
@@ -99,6 +100,15 @@ def add_eval(commands) -> None:
     )
     add_deploy_argument(command)
     command.set_defaults(run=run_eval)
+
+
+def add_eval_json(commands) -> None:
+    command = commands.add_parser("eval-json", help="COCO's numbers from two JSON files: ground truth and results")
+    command.add_argument("truth", metavar="GT", help="annotations as of COCO, instances_val2017.json")
+    command.add_argument("results", metavar="DT", help="results in the server's format, results.bbox.json")
+    command.add_argument("--kind", choices=("bbox", "segm"), help="default: segm where the results have masks")
+    command.add_argument("--out", metavar="DIR", help="for metrics.json and metrics.md (default: none written)")
+    command.set_defaults(run=run_eval_json)
 
 
 def add_predict(commands) -> None:
@@ -258,6 +268,15 @@ def run_eval(arguments) -> int:
     )
     if is_main_process():
         print_report(report, out)
+    return 0
+
+
+def run_eval_json(arguments) -> int:
+    from xseg.eval_json import evaluate_json, print_report
+
+    print_report(evaluate_json(arguments.truth, arguments.results, arguments.kind, arguments.out))
+    if arguments.out:
+        print(f"written to {arguments.out}/metrics.json and metrics.md")
     return 0
 
 
