@@ -42,6 +42,13 @@ def test_train_evaluate_predict(name, tmp_path, capsys):
     assert "for segmentation" in capsys.readouterr().err
 
 
+def test_a_step_that_does_not_fill_a_row(tmp_path, capsys):
+    options = [*TINY, "train_dataloader.sampler.same_orientation=3"]
+    command = ["train", "fcos_quickstart", "--data-root", f"{tmp_path}/shapes", "--work-dir", f"{tmp_path}/run"]
+    assert main([*command, *options]) == 1
+    assert "same_orientation is 3, but a step takes 2 images" in capsys.readouterr().err
+
+
 def test_own_images_in_vocs_layout(tmp_path, capsys):
     root = shared("data", "bccd")
     command = ["train", "retinanet_xception41_quarter_custom", "--data-root", f"{root}", "--dry-run"]
