@@ -49,6 +49,18 @@ def test_difficult_objects_can_stay_out(tmp_path):
         VOCDetection(root, keep_empty=False)
 
 
+def test_splits_of_several_years_are_joined(tmp_path):
+    write_detection(tmp_path / "VOC2007", [("dog", 1, 1, 9, 9, 0)], ids=("000005", "000007"))
+    write_detection(tmp_path / "VOC2012", [("cat", 1, 1, 9, 9, 0)], ids=("2008_000002",))
+    dataset = VOCDetection(tmp_path, ("VOC2007/train", "VOC2012/train"))
+    assert [image.id for image in dataset.images] == ["000005", "000007", "2008_000002"]
+    assert [dataset.labels_of(index).tolist() for index in range(3)] == [[11], [11], [7]]
+    assert dataset[2]["meta"]["path"] == str(tmp_path / "VOC2012" / "JPEGImages" / "2008_000002.jpg")
+    assert len(VOCDetection(tmp_path, "VOC2012/train")) == 1
+    with pytest.raises(FileNotFoundError, match=r"VOC2006: no such folder"):
+        VOCDetection(tmp_path, ("VOC2006/train",))
+
+
 def test_classes_file_in_the_root(tmp_path):
     root = write_detection(tmp_path, [("block", 1, 1, 9, 9, "")])  # difficult may be empty
     (root / "classes.txt").write_text("background\nball\nblock\n")

@@ -26,7 +26,8 @@ class VOCDetection(DetectionDataset):
     punishes finding them.
 
     Args:
-        split: names `ImageSets/Main/{split}.txt`.
+        split: names `ImageSets/Main/{split}.txt`; "VOC2007/trainval" that of the folder VOC2007 below root. A list of
+            them joins them: ("VOC2007/trainval", "VOC2012/trainval") in VOCdevkit is "07+12".
         classes: names, or the path of a classes.txt; None is `{root}/classes.txt` without a "background", and VOC's 20
             without that file.
         keep_difficult: give them in samples; False for training, as the devkit's own baselines do.
@@ -42,7 +43,7 @@ class VOCDetection(DetectionDataset):
     def __init__(
         self,
         root: Path_,
-        split: str = "train",
+        split: str | Sequence[str] = "train",
         classes: Sequence[str] | Path_ | None = None,
         palette: Sequence[Sequence[int]] | None = None,
         transforms: Sequence[Callable | dict] | None = None,
@@ -50,22 +51,30 @@ class VOCDetection(DetectionDataset):
         keep_empty: bool = True,
         drop_invalid: bool = False,
     ):
-        root = Path(root)
-        image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
-        for folder in (root, image_dir, xml_dir, lists):
-            require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
-        suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-        names = _names(root, classes)
-        files, rows = [], []
-        for id in read_split(lists / f"{split}.txt"):
-            size_hw, found = _read_xml(xml_dir / f"{id}.xml", names)
-            rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
-            files.append(ImageFile(id, image_dir / f"{id}{suffixes.get(id, '.jpg')}", size_hw))
-        objects = _objects(rows, files, xml_dir, drop_invalid)
+        names = _names(Path(root), classes)
+        files, xml_files, rows = [], [], []
+        for name in [split] if isinstance(split, str) else split:
+            folder, _, last = name.rpartition("/")
+            for image, path in _list_files(Path(root) / folder, last):
+                size_hw, found = _read_xml(path, names)
+                rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
+                files.append(ImageFile(path.stem, image, size_hw))
+                xml_files.append(path)
+        objects = _objects(rows, files, xml_files, drop_invalid)
         super().__init__(files, objects, names, palette, None, transforms, keep_empty)
 
 
 _SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
+
+
+def _list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
+    """Image and annotation of every id in the split."""
+    image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
+    for folder in (root, image_dir, xml_dir, lists):
+        require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
+    suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    ids = read_split(lists / f"{split}.txt")
+    return [(image_dir / f"{id}{suffixes.get(id, '.jpg')}", xml_dir / f"{id}.xml") for id in ids]
 
 
 def _names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:
@@ -92,13 +101,13 @@ def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[t
     return size_hw, rows
 
 
-def _objects(rows: list[tuple], files: list[ImageFile], xml_dir: Path, drop_invalid: bool) -> Objects:
+def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], drop_invalid: bool) -> Objects:
     table = np.array(rows, np.float64).reshape(-1, 8)  # image, number, label, difficult, xmin, ymin, xmax, ymax
     image_of = table[:, 0].astype(np.int64)
     sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
 
     def place(row: int) -> str:
-        return f"{xml_dir / files[image_of[row]].id}.xml: object {int(table[row, 1])}"
+        return f"{xml_files[image_of[row]]}: object {int(table[row, 1])}"
 
     boxes_xyxy, valid = clip_boxes(table[:, 4:] - (1, 1, 0, 0), sizes_hw, place, drop_invalid)
     boxes_xyxy = boxes_xyxy[valid]
