@@ -148,6 +148,29 @@ def add_data(commands) -> None:
     crops.add_argument("out", metavar="OUT", help="new folder for {train,val}/CLASS/*.png and classes.txt")
     crops.add_argument("--margin", type=float, default=0.1, metavar="M", help="around a box, in its longer edges (0.1)")
     crops.set_defaults(run=run_convert_crops)
+    voc = formats.add_parser("voc", help="VOC's detection layout to one COCO JSON")
+    voc.add_argument("root", metavar="VOC_ROOT", help="it holds JPEGImages/, Annotations/ and ImageSets/Main/")
+    voc.add_argument(
+        "--split", nargs="+", default=["train"], metavar="S", help="or several, as VOC2007/trainval (train)"
+    )
+    voc.add_argument(
+        "--difficult",
+        choices=("ignore", "keep", "drop"),
+        default="ignore",
+        help="objects: ignore marks them as crowds, neither learned nor asked for nor punished (default)",
+    )
+    cityscapes = formats.add_parser("cityscapes", help="Cityscapes' instances (gtFine) to one COCO JSON with masks")
+    cityscapes.add_argument("root", metavar="ROOT", help="it holds leftImg8bit/ and gtFine/")
+    cityscapes.add_argument("--split", default="train", metavar="S", help="train, val (default: train)")
+    labelme = formats.add_parser("labelme", help="labelme's files, one JSON an image, to one COCO JSON with masks")
+    labelme.add_argument("root", metavar="FOLDER", help="it holds the files, also in folders of its own")
+    for command in (voc, labelme):
+        command.add_argument("--classes", metavar="FILE", help="names in the order of labels, one a line")
+        command.add_argument("--drop-invalid", action="store_true", help="leave out objects without area in the image")
+    for command, run in ((voc, run_convert_voc), (cityscapes, run_convert_cityscapes), (labelme, run_convert_labelme)):
+        command.add_argument("out", metavar="OUT.json")
+        command.add_argument("--overwrite", action="store_true", help="write over OUT.json if it exists")
+        command.set_defaults(run=run)
 
 
 def add_config(commands) -> None:
@@ -329,6 +352,36 @@ def run_convert_crops(arguments) -> int:
 
     for split, counts in convert_crops(arguments.voc_root, arguments.out, arguments.margin).items():
         print(f"{split}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return 0
+
+
+def run_convert_voc(arguments) -> int:
+    from xseg.data.to_coco import convert_voc
+
+    given = {name: getattr(arguments, name) for name in ("split", "classes", "difficult", "drop_invalid", "overwrite")}
+    return print_written(convert_voc(arguments.root, arguments.out, **given), arguments)
+
+
+def run_convert_cityscapes(arguments) -> int:
+    from xseg.data.to_coco import convert_cityscapes
+
+    written = convert_cityscapes(arguments.root, arguments.out, arguments.split, arguments.overwrite)
+    return print_written(written, arguments)
+
+
+def run_convert_labelme(arguments) -> int:
+    from xseg.data.labelme import convert_labelme
+
+    given = {name: getattr(arguments, name) for name in ("classes", "drop_invalid", "overwrite")}
+    return print_written(convert_labelme(arguments.root, arguments.out, **given), arguments)
+
+
+def print_written(written, arguments) -> int:
+    """What a conversion to COCO wrote, and how a config reads it."""
+    images, objects, crowds, left_out = written
+    print(f"{images} images, {objects} objects, {crowds} of them crowds, {left_out} left out: {arguments.out}")
+    file = os.path.relpath(arguments.out, arguments.root)
+    print(f"dataset=dict(type=CocoDetection, root={arguments.root!r}, images='.', annotations={file!r})")
     return 0
 
 

@@ -1,31 +1,12 @@
 """VOC's XML as samples: counted from 1, difficult marked or left out, wrong files refused by name."""
 
-import numpy as np
 import pytest
 import torch
 from peers import shared
-from PIL import Image
 from torchvision.ops import box_iou
+from trees import write_detection
 
 from xseg.data import VOC_CLASSES, CocoDetection, VOCDetection
-
-
-def write_detection(root, objects, ids=("a",), size_hw=(20, 30)):
-    """Objects are (name, xmin, ymin, xmax, ymax, difficult), the same in every image."""
-    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    height, width = size_hw
-    for id in ids:
-        Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(root / "JPEGImages" / f"{id}.jpg")
-        items = "".join(
-            f"<object><name>{name}</name><difficult>{difficult}</difficult><part><bndbox><xmin>1</xmin></bndbox></part>"
-            f"<bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox></object>"
-            for name, xmin, ymin, xmax, ymax, difficult in objects
-        )
-        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
-        (root / "Annotations" / f"{id}.xml").write_text(f"<annotation>{size}{items}</annotation>")
-    (root / "ImageSets" / "Main" / "train.txt").write_text("\n".join(ids) + "\n")
-    return root
 
 
 def test_pixels_are_counted_from_one(tmp_path):

@@ -58,3 +58,21 @@ def cityscapes_scene():
     ids[8:12, 15:20] = 24
     ids[0, 0:4] = 29000  # has instances, but is not evaluated
     return ids
+
+
+def write_detection(root, objects, ids=("a",), size_hw=(20, 30)):
+    """VOC's detection layout; objects are (name, xmin, ymin, xmax, ymax, difficult), the same in every image."""
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    height, width = size_hw
+    for id in ids:
+        Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(root / "JPEGImages" / f"{id}.jpg")
+        items = "".join(
+            f"<object><name>{name}</name><difficult>{difficult}</difficult><part><bndbox><xmin>1</xmin></bndbox></part>"
+            f"<bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox></object>"
+            for name, xmin, ymin, xmax, ymax, difficult in objects
+        )
+        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        (root / "Annotations" / f"{id}.xml").write_text(f"<annotation>{size}{items}</annotation>")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("\n".join(ids) + "\n")
+    return root

@@ -52,15 +52,17 @@ class VOCDetection(DetectionDataset):
         drop_invalid: bool = False,
     ):
         names = _names(Path(root), classes)
-        files, xml_files, rows = [], [], []
+        files, xml_files, rows, num_read = [], [], [], 0
         for name in [split] if isinstance(split, str) else split:
             folder, _, last = name.rpartition("/")
             for image, path in _list_files(Path(root) / folder, last):
                 size_hw, found = _read_xml(path, names)
+                num_read += len(found)
                 rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
                 files.append(ImageFile(path.stem, image, size_hw))
                 xml_files.append(path)
         objects = _objects(rows, files, xml_files, drop_invalid)
+        self.num_left_out = num_read - len(objects.labels)  # difficult or invalid ones
         super().__init__(files, objects, names, palette, None, transforms, keep_empty)
 
 
