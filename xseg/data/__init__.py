@@ -4,6 +4,7 @@ Objects are boxes_xyxy (M, 4) float32 pixels, labels (M,) int64 and more: see `D
 """
 
 from xseg.data.cache import DecodedCache
+from xseg.data.cityscapes_instances import CityscapesInstances
 from xseg.data.classes import (
     CITYSCAPES,
     CITYSCAPES_CLASSES,
@@ -22,7 +23,7 @@ from xseg.data.collate import collate
 from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
-from xseg.data.images import MaskModeError, read_image, read_mask, write_mask
+from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
 from xseg.data.rle import decode_masks, encode_masks
 from xseg.data.segmentation import SegmentationDataset
 from xseg.data.shapes import write_shapes
@@ -49,6 +50,7 @@ __all__ = [
     "VOC_CLASSES",
     "CentreCrop",
     "Cityscapes",
+    "CityscapesInstances",
     "ClassificationDataset",
     "CocoDetection",
     "DecodedCache",
@@ -77,6 +79,7 @@ __all__ = [
     "drop_vanished",
     "encode_masks",
     "read_classes",
+    "read_ids",
     "read_image",
     "read_mask",
     "voc_palette",
