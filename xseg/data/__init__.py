@@ -23,6 +23,7 @@ from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
 from xseg.data.images import MaskModeError, read_image, read_mask, write_mask
+from xseg.data.multilabel import MultiLabelDataset, MultiLabelList, ShapesMultiLabel
 from xseg.data.rle import decode_masks, encode_masks
 from xseg.data.segmentation import SegmentationDataset
 from xseg.data.shapes import write_shapes
@@ -59,6 +60,8 @@ __all__ = [
     "ImageList",
     "ImageMaskFolder",
     "MaskModeError",
+    "MultiLabelDataset",
+    "MultiLabelList",
     "Objects",
     "PhotometricDistortion",
     "RandomFlip",
@@ -70,6 +73,7 @@ __all__ = [
     "Shapes",
     "ShapesClassification",
     "ShapesDetection",
+    "ShapesMultiLabel",
     "VOCDetection",
     "cityscapes_label_map",
     "collate",
