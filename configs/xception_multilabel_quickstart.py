@@ -1,5 +1,7 @@
 """A quarter-width Xception tells which shapes are in a drawn scene of 96 x 96: any number of labels an image.
-xseg train xception_multilabel_quickstart"""
+xseg train xception_multilabel_quickstart
+Result: not measured at this length; a schedule of 300 iterations gave val MAP@100 94.65 and a mean F1 of the classes of
+84.80 (200 scenes); seed 0, about 80 s of training, 2 CPU cores (Xeon)."""
 
 from mmengine.config import read_base
 
@@ -22,8 +24,8 @@ model = dict(
     channels_last=True,
 )
 optim_wrapper.optimizer.lr = 4e-3
-train_cfg.max_iters = 300
-train_cfg.val_interval = 150
-param_scheduler[1].end = 301
-default_hooks.checkpoint.interval = 150
+train_cfg.max_iters = 540
+train_cfg.val_interval = 270
+param_scheduler[1].end = 541
+default_hooks.checkpoint.interval = 270
 default_hooks.checkpoint.save_best = "MAP100"
