@@ -24,6 +24,7 @@ from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
 from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
+from xseg.data.multilabel import MultiLabelDataset, MultiLabelList, ShapesMultiLabel
 from xseg.data.rle import decode_masks, encode_masks
 from xseg.data.segmentation import SegmentationDataset
 from xseg.data.shapes import write_shapes
@@ -61,6 +62,8 @@ __all__ = [
     "ImageList",
     "ImageMaskFolder",
     "MaskModeError",
+    "MultiLabelDataset",
+    "MultiLabelList",
     "Objects",
     "PhotometricDistortion",
     "RandomFlip",
@@ -72,6 +75,7 @@ __all__ = [
     "Shapes",
     "ShapesClassification",
     "ShapesDetection",
+    "ShapesMultiLabel",
     "VOCDetection",
     "cityscapes_label_map",
     "collate",

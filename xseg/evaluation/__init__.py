@@ -7,6 +7,7 @@ from xseg.evaluation.coco_reading import CocoFiles, read_coco_files
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
 from xseg.evaluation.entries import Entry, Found, Truth, entry_of
+from xseg.evaluation.multilabel import MisrankedImage, MultiLabelMetric, average_precision_at
 from xseg.evaluation.report import Table
 from xseg.evaluation.segmentation import SegmentationMetric, WorstImage
 from xseg.evaluation.voc import VocScores, average_precision, voc_scores
@@ -19,6 +20,8 @@ __all__ = [
     "Entry",
     "Found",
     "MisjudgedImage",
+    "MisrankedImage",
+    "MultiLabelMetric",
     "Scores",
     "SegmentationMetric",
     "Table",
@@ -26,6 +29,7 @@ __all__ = [
     "VocScores",
     "WorstImage",
     "average_precision",
+    "average_precision_at",
     "coco_scores",
     "confusion_matrix",
     "count_pairs",
