@@ -4,7 +4,7 @@ from mmengine.registry import MODELS
 
 from backbones import AlignedXception, PreactXception, Xception
 from heads import FCOS, ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, RetinaNet
-from xseg.models.adapters import SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
+from xseg.models.adapters import InceptionV3, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
 from xseg.models.classifier import Classifier
 from xseg.models.detector import Detector
 from xseg.models.inference import Inference
@@ -17,6 +17,7 @@ __all__ = [
     "CrossEntropy",
     "Detector",
     "Dice",
+    "InceptionV3",
     "Inference",
     "OhemCrossEntropy",
     "Preprocessor",
