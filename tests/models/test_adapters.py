@@ -164,8 +164,9 @@ def test_our_backbones_under_torchvision_detectors(backbone):
 
 
 def test_inception_v3_is_torchvisions_and_its_parameters_are_accounted_for():
-    """The paper counts 23,626,728 for its own; torchvision's has 23,834,568, of which 17,216 are BatchNorm's scales,
-    which Google's implementation leaves out."""
+    """The paper counts 23,626,728, torchvision's has 207,840 more: 17,216 are BatchNorm's scales, which Google's and
+    Keras' implementations leave out (Keras counts 23,817,352 trainable); where the other 190,624 are, it does not say.
+    """
     ours, theirs = InceptionV3(), torchvision.models.inception_v3(weights=None, aux_logits=False, init_weights=False)
     state = {name.removeprefix("net."): value for name, value in ours.state_dict().items()}
     theirs.load_state_dict({**state, "fc.weight": theirs.fc.weight.data, "fc.bias": theirs.fc.bias.data})
