@@ -3,6 +3,8 @@
 Objects are boxes_xyxy (M, 4) float32 pixels, labels (M,) int64 and more: see `DetectionDataset`.
 """
 
+from xseg.data.cache import DecodedCache
+from xseg.data.cityscapes_instances import CityscapesInstances
 from xseg.data.classes import (
     CITYSCAPES,
     CITYSCAPES_CLASSES,
@@ -18,11 +20,12 @@ from xseg.data.classification import ClassificationDataset, ImageFolder, ImageLi
 from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
 from xseg.data.coco import CocoDetection, ShapesDetection
 from xseg.data.collate import collate
-from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
+from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
-from xseg.data.images import MaskModeError, read_image, read_mask, write_mask
+from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
 from xseg.data.rle import decode_masks, encode_masks
+from xseg.data.segmentation import SegmentationDataset
 from xseg.data.shapes import write_shapes
 from xseg.data.transforms import (
     PhotometricDistortion,
@@ -47,8 +50,10 @@ __all__ = [
     "VOC_CLASSES",
     "CentreCrop",
     "Cityscapes",
+    "CityscapesInstances",
     "ClassificationDataset",
     "CocoDetection",
+    "DecodedCache",
     "DetectionDataset",
     "Draw",
     "ImageFile",
@@ -74,6 +79,7 @@ __all__ = [
     "drop_vanished",
     "encode_masks",
     "read_classes",
+    "read_ids",
     "read_image",
     "read_mask",
     "voc_palette",

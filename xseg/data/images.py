@@ -45,12 +45,21 @@ def read_image(path: str | os.PathLike) -> Tensor:
                 f"{path} is truncated: a {name} file of {len(content)} bytes without its end; copy it again"
             )
     try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     except cv2.error as error:
         raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
-    if bgr is None:
+    if pixels is None:
         raise ValueError(f"{path} cannot be decoded as an image ({len(content)} bytes); copy it again or remove it")
-    return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def planar(image: Tensor) -> Tensor:
+    """(3, H, W) uint8 with each channel in one piece of memory; opencv splits interleaved pixels faster than torch."""
+    if image.dtype != torch.uint8 or image.stride()[::2] != (1, 3) or image.shape[0] != 3:
+        return image.contiguous()
+    planes = np.empty(image.shape, np.uint8)
+    cv2.split(image.permute(1, 2, 0).numpy(), list(planes))
+    return torch.from_numpy(planes)
 
 
 def read_mask(path: str | os.PathLike) -> Tensor:
@@ -60,24 +69,13 @@ def read_mask(path: str | os.PathLike) -> Tensor:
         FileNotFoundError, ValueError: the file is missing, truncated, or not an image.
         MaskModeError: it holds colours, lossy values, or values above 255.
     """
-    content = _read_bytes(path, "mask")
-    try:
-        with Image.open(io.BytesIO(content)) as file:
-            file_format, mode = file.format, file.mode
-            coding = file.tile[0][3] if file.tile else None  # gone after loading
-            values = np.array(file)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} cannot be decoded as a mask ({len(content)} bytes); copy it again") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: {error}; cut image and mask into tiles") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
-        raise ValueError(f"{path} is truncated or broken: {error}; copy it again") from error
+    values, file_format, mode, coding = _read_values(path)
     if file_format == "JPEG":
         raise MaskModeError(f"{path} is a JPEG, which blurs class indices; save masks as palette or grey PNG")
     if mode in ("P", "L", "1"):
-        values = values.astype(np.uint8)
+        values = values.astype(np.uint8, copy=False)
         coding = coding[0] if isinstance(coding, tuple) else coding
-        return torch.from_numpy(values // _GREY_STEP.get(coding, 1))
+        return torch.from_numpy(values // _GREY_STEP[coding] if coding in _GREY_STEP else values)
     if mode.startswith("I"):
         if values.size and (values.max() > 255 or values.min() < 0):
             raise MaskModeError(
@@ -90,6 +88,19 @@ def read_mask(path: str | os.PathLike) -> Tensor:
         f"{path} is an {kind} image, not class indices; "
         "save masks as palette or grey PNG whose pixel values are class ids"
     )
+
+
+def read_ids(path: str | os.PathLike) -> np.ndarray:
+    """(H, W) int32: the values of a grey image of 8 or 16 bits, such as Cityscapes' instance ids.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, truncated, or not an image.
+        MaskModeError: it holds colours or lossy values.
+    """
+    values, file_format, mode, _ = _read_values(path)
+    if file_format == "JPEG" or not (mode == "L" or mode.startswith("I")):
+        raise MaskModeError(f"{path} is a {file_format} of mode {mode}, not a grey PNG of ids; take the original file")
+    return values.astype(np.int32)
 
 
 def write_mask(
@@ -108,6 +119,21 @@ def write_mask(
     image = Image.fromarray(indices)
     image.putpalette([int(value) for colour in colours for value in colour])
     image.save(path, format="PNG")
+
+
+def _read_values(path: str | os.PathLike) -> tuple[np.ndarray, str, str, object]:
+    """Pixels as Pillow gives them, file format, mode, and how the mode is coded in the file."""
+    content = _read_bytes(path, "mask")
+    try:
+        with Image.open(io.BytesIO(content)) as file:
+            coding = file.tile[0][3] if file.tile else None  # gone after loading
+            return np.array(file), file.format, file.mode, coding
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} cannot be decoded as a mask ({len(content)} bytes); copy it again") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}; cut image and mask into tiles") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
+        raise ValueError(f"{path} is truncated or broken: {error}; copy it again") from error
 
 
 def _read_bytes(path: str | os.PathLike, what: str) -> bytes:

@@ -2,7 +2,8 @@
 
 from xseg.evaluation.classification import ClassificationMetric, MisjudgedImage, count_pairs, rank_of_truth
 from xseg.evaluation.coco import CocoScores, coco_scores
-from xseg.evaluation.coco_files import entries_of_files, result_rows, write_results
+from xseg.evaluation.coco_files import result_rows, write_results
+from xseg.evaluation.coco_reading import CocoFiles, read_coco_files
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
 from xseg.evaluation.entries import Entry, Found, Truth, entry_of
@@ -12,6 +13,7 @@ from xseg.evaluation.voc import VocScores, average_precision, voc_scores
 
 __all__ = [
     "ClassificationMetric",
+    "CocoFiles",
     "CocoScores",
     "DetectionMetric",
     "Entry",
@@ -27,9 +29,9 @@ __all__ = [
     "coco_scores",
     "confusion_matrix",
     "count_pairs",
-    "entries_of_files",
     "entry_of",
     "rank_of_truth",
+    "read_coco_files",
     "result_rows",
     "scores",
     "voc_scores",
