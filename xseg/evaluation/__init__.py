@@ -6,21 +6,25 @@ from xseg.evaluation.coco_files import entries_of_files, result_rows, write_resu
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
 from xseg.evaluation.entries import Entry, Found, Truth, entry_of
+from xseg.evaluation.errors import ERRORS, ErrorScores, Verdict, error_scores, judge
 from xseg.evaluation.report import Table
 from xseg.evaluation.segmentation import SegmentationMetric, WorstImage
 from xseg.evaluation.voc import VocScores, average_precision, voc_scores
 
 __all__ = [
+    "ERRORS",
     "ClassificationMetric",
     "CocoScores",
     "DetectionMetric",
     "Entry",
+    "ErrorScores",
     "Found",
     "MisjudgedImage",
     "Scores",
     "SegmentationMetric",
     "Table",
     "Truth",
+    "Verdict",
     "VocScores",
     "WorstImage",
     "average_precision",
@@ -29,6 +33,8 @@ __all__ = [
     "count_pairs",
     "entries_of_files",
     "entry_of",
+    "error_scores",
+    "judge",
     "rank_of_truth",
     "result_rows",
     "scores",
