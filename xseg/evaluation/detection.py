@@ -8,6 +8,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
+from xseg.evaluation.analysis import write_analysis
 from xseg.evaluation.coco import BACKENDS, KINDS, CocoScores, coco_scores
 from xseg.evaluation.coco_files import write_results
 from xseg.evaluation.entries import Entry, entry_of
@@ -29,16 +30,17 @@ class DetectionMetric(BaseMetric):
         kinds: of "bbox", "segm", "voc07" and "voc12" (mAP at IoU 0.5 as "voc07_mAP", "voc12_mAP"); None: bbox, and segm
             if both samples and results have masks.
         backend: "faster_coco_eval", or the reference, "pycocotools".
+        num_worst: images with the most errors to draw.
     """
 
-    def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval"):
+    def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval", num_worst: int = 0):
         super().__init__(collect_device="cpu")
         allowed = (*KINDS, *VOC_KINDS)
         if kinds is not None and (isinstance(kinds, str) or not kinds or set(kinds) - set(allowed)):
             raise ValueError(f"kinds must list some of {', '.join(allowed)}, or be None, got {kinds!r}")
         if backend not in BACKENDS:
             raise ValueError(f"backend must be {' or '.join(BACKENDS)}, got {backend!r}")
-        self.kinds, self.backend = kinds and tuple(kinds), backend
+        self.kinds, self.backend, self.num_worst = kinds and tuple(kinds), backend, num_worst
         self.scores: dict[str, CocoScores | VocScores] = {}
         self.entries: list[Entry] = []
 
@@ -95,11 +97,15 @@ class DetectionMetric(BaseMetric):
         )
 
     def write(self, out: Path) -> list[str]:
-        """results.bbox.json and results.segm.json as COCO's server takes them, of the kinds that were evaluated."""
+        """results.bbox.json and results.segm.json as COCO's server takes them, and what `write_analysis` finds.
+
+        Of the kinds that were evaluated; VOC's mAP alone leaves nothing.
+        """
         classes = self.dataset_meta["classes"]
         category_ids = self.dataset_meta.get("category_ids") or range(1, len(classes) + 1)
-        kinds = [kind for kind in KINDS if kind in self.scores]
-        return [write_results(out, self.entries, category_ids, kind).name for kind in kinds]
+        coco = {kind: self.scores[kind] for kind in KINDS if kind in self.scores}
+        files = [write_results(out, self.entries, category_ids, kind).name for kind in coco]
+        return files + (write_analysis(out, self.entries, coco, classes, self.num_worst) if coco else [])
 
     def _scores(self, entries: list[Entry]) -> dict[str, CocoScores | VocScores]:
         num_classes = len(self.dataset_meta["classes"])

@@ -1,7 +1,7 @@
 """Why detections are wrong, as TIDE defines it, and how much AP each kind of error costs.
 
-Paper: Bolya et al. 2020 (arXiv:2008.08115). A test holds every number equal to the authors' program, tidecv 1.0.1, where
-each class has an object; a class without any counts there with AP 0, and here, as with COCO, not at all.
+Paper: Bolya et al. 2020 (arXiv:2008.08115). A test holds every number equal to the authors' program, tidecv 1.0.1,
+where each class has an object; a class without any counts there with AP 0, and here, as with COCO, not at all.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xseg.evaluation.coco import RECALLS
 from xseg.evaluation.entries import Entry, Found, Truth
 
 ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 CLASSIFICATION, LOCALISATION, BOTH, DUPLICATE, BACKGROUND, MISSED = range(len(ERRORS))
 CORRECT = -1
-RECALLS = np.arange(101) / 100
 
 
 class Verdict(NamedTuple):
