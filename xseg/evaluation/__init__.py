@@ -7,6 +7,7 @@ from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
 from xseg.evaluation.entries import Entry, Found, Truth, entry_of
 from xseg.evaluation.errors import ERRORS, ErrorScores, Verdict, error_scores, judge
+from xseg.evaluation.panoptic import PanopticMetric, PanopticScores, panoptic_counts, panoptic_scores
 from xseg.evaluation.report import Table
 from xseg.evaluation.segmentation import SegmentationMetric, WorstImage
 from xseg.evaluation.voc import VocScores, average_precision, voc_scores
@@ -20,6 +21,8 @@ __all__ = [
     "ErrorScores",
     "Found",
     "MisjudgedImage",
+    "PanopticMetric",
+    "PanopticScores",
     "Scores",
     "SegmentationMetric",
     "Table",
@@ -35,6 +38,8 @@ __all__ = [
     "entry_of",
     "error_scores",
     "judge",
+    "panoptic_counts",
+    "panoptic_scores",
     "rank_of_truth",
     "result_rows",
     "scores",
