@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 from peers import shared
+from trees import cityscapes_scene, write_cityscapes
 
 from xseg.cli import main
 
@@ -42,10 +44,29 @@ def test_train_evaluate_predict(name, tmp_path, capsys):
     assert "for segmentation" in capsys.readouterr().err
 
 
+def test_a_step_that_does_not_fill_a_row(tmp_path, capsys):
+    options = [*TINY, "train_dataloader.sampler.same_orientation=3"]
+    command = ["train", "fcos_quickstart", "--data-root", f"{tmp_path}/shapes", "--work-dir", f"{tmp_path}/run"]
+    assert main([*command, *options]) == 1
+    assert "same_orientation is 3, but a step takes 2 images" in capsys.readouterr().err
+
+
 def test_own_images_in_vocs_layout(tmp_path, capsys):
     root = shared("data", "bccd")
     command = ["train", "retinanet_xception41_quarter_custom", "--data-root", f"{root}", "--dry-run"]
     options = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
     options += ["val_dataloader.num_workers=0", "val_dataloader.persistent_workers=False"]
     assert main([*command, "--cfg-options", *options, "train_dataloader.batch_size=2"]) == 0
+    assert "Dry run OK" in capsys.readouterr().out
+
+
+def test_cityscapes_as_downloaded(tmp_path, capsys):
+    """Two steps and a validation batch of the shipped config, its network and images made small."""
+    for split in ("train", "val"):
+        scene = np.kron(cityscapes_scene(), np.ones((8, 8), np.int64))  # 96 x 160 pixels
+        write_cityscapes(tmp_path, {f"{split}_000000_{n:06d}": scene for n in range(4)}, split)
+    options = [option for option in TINY if "num_images" not in option and "channels_last" not in option]
+    options += ["model.backbone.depth=41", "model.size=None", "load_from=None"]
+    options += ["train_dataloader.dataset.transforms.0.shortest=[96]", "train_dataloader.batch_size=2"]
+    assert main(["train", "retinanet_xception65_cityscapes", "--data-root", f"{tmp_path}", "--dry-run", *options]) == 0
     assert "Dry run OK" in capsys.readouterr().out

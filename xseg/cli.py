@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_train(commands)
     add_eval(commands)
+    add_eval_json(commands)
     add_predict(commands)
     add_data(commands)
     add_config(commands)
@@ -101,6 +102,15 @@ def add_eval(commands) -> None:
     command.set_defaults(run=run_eval)
 
 
+def add_eval_json(commands) -> None:
+    command = commands.add_parser("eval-json", help="COCO's numbers from two JSON files: ground truth and results")
+    command.add_argument("truth", metavar="GT", help="annotations as of COCO, instances_val2017.json")
+    command.add_argument("results", metavar="DT", help="results in the server's format, results.bbox.json")
+    command.add_argument("--kind", choices=("bbox", "segm"), help="default: segm where the results have masks")
+    command.add_argument("--out", metavar="DIR", help="for metrics.json and metrics.md (default: none written)")
+    command.set_defaults(run=run_eval_json)
+
+
 def add_predict(commands) -> None:
     command = commands.add_parser("predict", help="segment or classify images, folders or glob patterns")
     command.add_argument(
@@ -138,6 +148,29 @@ def add_data(commands) -> None:
     crops.add_argument("out", metavar="OUT", help="new folder for {train,val}/CLASS/*.png and classes.txt")
     crops.add_argument("--margin", type=float, default=0.1, metavar="M", help="around a box, in its longer edges (0.1)")
     crops.set_defaults(run=run_convert_crops)
+    voc = formats.add_parser("voc", help="VOC's detection layout to one COCO JSON")
+    voc.add_argument("root", metavar="VOC_ROOT", help="it holds JPEGImages/, Annotations/ and ImageSets/Main/")
+    voc.add_argument(
+        "--split", nargs="+", default=["train"], metavar="S", help="or several, as VOC2007/trainval (train)"
+    )
+    voc.add_argument(
+        "--difficult",
+        choices=("ignore", "keep", "drop"),
+        default="ignore",
+        help="objects: ignore marks them as crowds, neither learned nor asked for nor punished (default)",
+    )
+    cityscapes = formats.add_parser("cityscapes", help="Cityscapes' instances (gtFine) to one COCO JSON with masks")
+    cityscapes.add_argument("root", metavar="ROOT", help="it holds leftImg8bit/ and gtFine/")
+    cityscapes.add_argument("--split", default="train", metavar="S", help="train, val (default: train)")
+    labelme = formats.add_parser("labelme", help="labelme's files, one JSON an image, to one COCO JSON with masks")
+    labelme.add_argument("root", metavar="FOLDER", help="it holds the files, also in folders of its own")
+    for command in (voc, labelme):
+        command.add_argument("--classes", metavar="FILE", help="names in the order of labels, one a line")
+        command.add_argument("--drop-invalid", action="store_true", help="leave out objects without area in the image")
+    for command, run in ((voc, run_convert_voc), (cityscapes, run_convert_cityscapes), (labelme, run_convert_labelme)):
+        command.add_argument("out", metavar="OUT.json")
+        command.add_argument("--overwrite", action="store_true", help="write over OUT.json if it exists")
+        command.set_defaults(run=run)
 
 
 def add_config(commands) -> None:
@@ -261,6 +294,15 @@ def run_eval(arguments) -> int:
     return 0
 
 
+def run_eval_json(arguments) -> int:
+    from xseg.eval_json import evaluate_json, print_report
+
+    print_report(evaluate_json(arguments.truth, arguments.results, arguments.kind, arguments.out))
+    if arguments.out:
+        print(f"written to {arguments.out}/metrics.json and metrics.md")
+    return 0
+
+
 def run_predict(arguments) -> int:
     from xseg.loading import load
     from xseg.models import Inference
@@ -310,6 +352,36 @@ def run_convert_crops(arguments) -> int:
 
     for split, counts in convert_crops(arguments.voc_root, arguments.out, arguments.margin).items():
         print(f"{split}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return 0
+
+
+def run_convert_voc(arguments) -> int:
+    from xseg.data.to_coco import convert_voc
+
+    given = {name: getattr(arguments, name) for name in ("split", "classes", "difficult", "drop_invalid", "overwrite")}
+    return print_written(convert_voc(arguments.root, arguments.out, **given), arguments)
+
+
+def run_convert_cityscapes(arguments) -> int:
+    from xseg.data.to_coco import convert_cityscapes
+
+    written = convert_cityscapes(arguments.root, arguments.out, arguments.split, arguments.overwrite)
+    return print_written(written, arguments)
+
+
+def run_convert_labelme(arguments) -> int:
+    from xseg.data.labelme import convert_labelme
+
+    given = {name: getattr(arguments, name) for name in ("classes", "drop_invalid", "overwrite")}
+    return print_written(convert_labelme(arguments.root, arguments.out, **given), arguments)
+
+
+def print_written(written, arguments) -> int:
+    """What a conversion to COCO wrote, and how a config reads it."""
+    images, objects, crowds, left_out = written
+    print(f"{images} images, {objects} objects, {crowds} of them crowds, {left_out} left out: {arguments.out}")
+    file = os.path.relpath(arguments.out, arguments.root)
+    print(f"dataset=dict(type=CocoDetection, root={arguments.root!r}, images='.', annotations={file!r})")
     return 0
 
 

@@ -1,6 +1,6 @@
 """COCO 2017 detection: 118,287 images for training, of which those without objects are left out, 5,000 for validation.
 
-Shorter edge 640 to 800 pixels in training, longer edge at most 1333."""
+Shorter edge 640 to 800 pixels in training, longer edge at most 1333; batches of wide or of tall images."""
 
 from mmengine.runner import ValLoop
 
@@ -13,7 +13,7 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     pin_memory=True,
-    sampler=dict(type=TrainSampler),
+    sampler=dict(type=TrainSampler, same_orientation=16),  # the images of a step over all processes
     collate_fn=dict(type=collate),
     dataset=dict(
         type=CocoDetection,

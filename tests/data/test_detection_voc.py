@@ -1,31 +1,12 @@
 """VOC's XML as samples: counted from 1, difficult marked or left out, wrong files refused by name."""
 
-import numpy as np
 import pytest
 import torch
 from peers import shared
-from PIL import Image
 from torchvision.ops import box_iou
+from trees import write_detection
 
 from xseg.data import VOC_CLASSES, CocoDetection, VOCDetection
-
-
-def write_detection(root, objects, ids=("a",), size_hw=(20, 30)):
-    """Objects are (name, xmin, ymin, xmax, ymax, difficult), the same in every image."""
-    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    height, width = size_hw
-    for id in ids:
-        Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(root / "JPEGImages" / f"{id}.jpg")
-        items = "".join(
-            f"<object><name>{name}</name><difficult>{difficult}</difficult><part><bndbox><xmin>1</xmin></bndbox></part>"
-            f"<bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox></object>"
-            for name, xmin, ymin, xmax, ymax, difficult in objects
-        )
-        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
-        (root / "Annotations" / f"{id}.xml").write_text(f"<annotation>{size}{items}</annotation>")
-    (root / "ImageSets" / "Main" / "train.txt").write_text("\n".join(ids) + "\n")
-    return root
 
 
 def test_pixels_are_counted_from_one(tmp_path):
@@ -47,6 +28,18 @@ def test_difficult_objects_can_stay_out(tmp_path):
     assert len(sample["labels"]) == len(sample["difficult"]) == 0 and sample["boxes_xyxy"].shape == (0, 4)
     with pytest.raises(ValueError, match="no image has an object"):
         VOCDetection(root, keep_empty=False)
+
+
+def test_splits_of_several_years_are_joined(tmp_path):
+    write_detection(tmp_path / "VOC2007", [("dog", 1, 1, 9, 9, 0)], ids=("000005", "000007"))
+    write_detection(tmp_path / "VOC2012", [("cat", 1, 1, 9, 9, 0)], ids=("2008_000002",))
+    dataset = VOCDetection(tmp_path, ("VOC2007/train", "VOC2012/train"))
+    assert [image.id for image in dataset.images] == ["000005", "000007", "2008_000002"]
+    assert [dataset.labels_of(index).tolist() for index in range(3)] == [[11], [11], [7]]
+    assert dataset[2]["meta"]["path"] == str(tmp_path / "VOC2012" / "JPEGImages" / "2008_000002.jpg")
+    assert len(VOCDetection(tmp_path, "VOC2012/train")) == 1
+    with pytest.raises(FileNotFoundError, match=r"VOC2006: no such folder"):
+        VOCDetection(tmp_path, ("VOC2006/train",))
 
 
 def test_classes_file_in_the_root(tmp_path):

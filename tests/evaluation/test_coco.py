@@ -1,13 +1,12 @@
-"""COCO's numbers: counted on paper, alike by both libraries on random and on degenerate sets, and from files."""
+"""COCO's numbers: counted on paper, alike by both libraries on random and on degenerate sets."""
 
 import json
 
 import numpy as np
 import pytest
-from peers import shared
 
-from xseg.data import CocoDetection, encode_masks
-from xseg.evaluation import Entry, Found, Truth, coco_scores, entries_of_files, result_rows, write_results
+from xseg.data import encode_masks
+from xseg.evaluation import Entry, Found, Truth, coco_scores, result_rows, write_results
 from xseg.evaluation.coco import BACKENDS, NUMBERS
 
 SIZE_HW = (240, 320)
@@ -123,10 +122,6 @@ def test_same_as_the_official_program_from_files(tmp_path, kind, capsys):
     run.summarize()
     ours = coco_scores(entries, 4, kind)
     np.testing.assert_allclose(list(ours.numbers.values()), run.stats, rtol=0, atol=1e-12)
-    (tmp_path / "images").mkdir()
-    dataset = CocoDetection("images", "truth.json", root=tmp_path, with_masks=kind == "segm")
-    again = coco_scores(entries_of_files(dataset, results), 4, kind)
-    np.testing.assert_allclose(list(again.numbers.values()), run.stats, rtol=0, atol=1e-12)
     capsys.readouterr()
 
 
@@ -183,22 +178,6 @@ def test_wrong_arguments():
 def test_result_rows_by_hand():
     image = entry(truth(), found((1, 2, 4, 8, 0.5), labels=[1]), id=42)
     assert result_rows([image], "bbox", [7, 90]) == [dict(image_id=42, category_id=90, score=0.5, bbox=[1, 2, 3, 6])]
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("[{", "is not JSON, or not whole"),
-        ("{}", "result 0 must have image_id"),
-        ('[{"image_id": 9, "category_id": 1, "score": 1, "bbox": [1, 2, 3, 4]}]', "result 0 has image_id 9, unknown"),
-        ('[{"image_id": 0, "category_id": 77, "score": 1, "bbox": [1, 2, 3, 4]}]', "result 0 has category_id 77, unk"),
-    ],
-)
-def test_wrong_files_of_results_are_named(tmp_path, text, message):
-    dataset = CocoDetection(".", "instances_val.json", root=shared("data", "voc3"))
-    (tmp_path / "r.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"r\.json:? {message}"):
-        entries_of_files(dataset, tmp_path / "r.json")
 
 
 def assert_same(first, second):

@@ -33,3 +33,46 @@ def write_voc(root, **splits):
             write_pair(root, id)
         write_split(root, split, ids)
     return root
+
+
+def write_cityscapes(root, ids, split="train", city="aachen"):
+    """Cityscapes' layout of noise images: write_cityscapes(root, {"aachen_000000_000019": (H, W) instance ids, …})."""
+    images, truth = root / "leftImg8bit" / split / city, root / "gtFine" / split / city
+    for folder in (images, truth):
+        folder.mkdir(parents=True, exist_ok=True)
+    for id, values in ids.items():
+        pixels = np.random.default_rng(sum(id.encode())).integers(0, 256, (*values.shape, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"{id}_leftImg8bit.png")
+        Image.fromarray(values.astype(np.uint16)).save(truth / f"{id}_gtFine_instanceIds.png")
+        labels = np.where(values < 1000, values, values // 1000).astype(np.uint8)
+        Image.fromarray(labels).save(truth / f"{id}_gtFine_labelIds.png")
+    return root
+
+
+def cityscapes_scene():
+    """12 x 20 pixels of road (7): a car of 3 x 5 cut in two by a pole (17), another, a group of persons, a caravan."""
+    ids = np.full((12, 20), 7)
+    ids[2:5, 1:6] = 26000
+    ids[2:5, 3] = 17
+    ids[6:8, 10:14] = 26001
+    ids[8:12, 15:20] = 24
+    ids[0, 0:4] = 29000  # has instances, but is not evaluated
+    return ids
+
+
+def write_detection(root, objects, ids=("a",), size_hw=(20, 30)):
+    """VOC's detection layout; objects are (name, xmin, ymin, xmax, ymax, difficult), the same in every image."""
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    height, width = size_hw
+    for id in ids:
+        Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(root / "JPEGImages" / f"{id}.jpg")
+        items = "".join(
+            f"<object><name>{name}</name><difficult>{difficult}</difficult><part><bndbox><xmin>1</xmin></bndbox></part>"
+            f"<bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox></object>"
+            for name, xmin, ymin, xmax, ymax, difficult in objects
+        )
+        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        (root / "Annotations" / f"{id}.xml").write_text(f"<annotation>{size}{items}</annotation>")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("\n".join(ids) + "\n")
+    return root

@@ -3,6 +3,7 @@
 Objects are boxes_xyxy (M, 4) float32 pixels, labels (M,) int64 and more: see `DetectionDataset`.
 """
 
+from xseg.data.cityscapes_instances import CityscapesInstances
 from xseg.data.classes import (
     CITYSCAPES,
     CITYSCAPES_CLASSES,
@@ -21,7 +22,7 @@ from xseg.data.collate import collate
 from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
-from xseg.data.images import MaskModeError, read_image, read_mask, write_mask
+from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
 from xseg.data.rle import decode_masks, encode_masks
 from xseg.data.shapes import write_shapes
 from xseg.data.transforms import (
@@ -47,6 +48,7 @@ __all__ = [
     "VOC_CLASSES",
     "CentreCrop",
     "Cityscapes",
+    "CityscapesInstances",
     "ClassificationDataset",
     "CocoDetection",
     "DetectionDataset",
@@ -74,6 +76,7 @@ __all__ = [
     "drop_vanished",
     "encode_masks",
     "read_classes",
+    "read_ids",
     "read_image",
     "read_mask",
     "voc_palette",

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ class CocoDetection(DetectionDataset):
         folder, file = root / images, root / annotations
         require_folder(folder, root, f"{images}/, {annotations}", _COCO_SOURCE)
         content = read_coco(file)
-        names, category_ids = _categories(content, file, classes)
+        names, category_ids = categories_of(content, file, classes)
         files = _image_files(content, file, folder)
         label_of = {id: label for label, id in enumerate(category_ids)}
         objects = _objects(content, file, files, label_of, with_masks, drop_invalid)
@@ -104,8 +104,11 @@ def read_coco(path: Path_) -> dict:
     return content
 
 
-def _categories(content: dict, file: Path, classes: Sequence[str] | None) -> tuple[list[str], list[int]]:
-    """Names and category ids in the order of labels."""
+def categories_of(content: dict, file: Path, classes: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
+    """Names and category ids in the order of labels: by ascending id, or as `classes` asks."""
+    for number, row in enumerate(content["categories"]):
+        if not isinstance(row, dict) or row.get("id") is None or row.get("name") is None:
+            raise ValueError(f"{file}: category {number} (from 0) has no id or no name; write both there")
     rows = sorted(content["categories"], key=lambda row: row["id"])
     if len({row["id"] for row in rows}) < len(rows):
         raise ValueError(f"{file}: two categories have one id; give each its own")
@@ -133,16 +136,14 @@ def _objects(
     known = {category["id"] for category in content["categories"]}
     rows = []
     for row in content["annotations"]:
-        for key, ids in (("image_id", index_of), ("category_id", known)):
-            if row.get(key) not in ids:
-                raise ValueError(f"{_place(file, row)}: {key} {row.get(key)} is not in the file; add it or remove this")
+        check_reference(file, row, index_of, known)
         if row["category_id"] in label_of:
             rows.append(row)
     rows.sort(key=lambda row: index_of[row["image_id"]])  # stable
     image_of = np.array([index_of[row["image_id"]] for row in rows], np.int64)
     sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
-    boxes_xyxy = _boxes(rows, file)
-    boxes_xyxy, valid = clip_boxes(boxes_xyxy, sizes_hw, lambda index: _place(file, rows[index]), drop_invalid)
+    boxes_xyxy = boxes_of(rows, file)
+    boxes_xyxy, valid = clip_boxes(boxes_xyxy, sizes_hw, lambda index: place_of(file, rows[index]), drop_invalid)
     masks = None
     if with_masks:
         masks = _masks(rows, file, sizes_hw, valid, drop_invalid)
@@ -161,13 +162,13 @@ def _objects(
     )
 
 
-def _boxes(rows: list[dict], file: Path) -> np.ndarray:
-    """(A, 4) float64 xyxy of COCO's x, y, width, height; NaN where the entry is none."""
-    boxes = np.full((len(rows), 4), np.nan)
+def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
+    """(A, 4) float64 xyxy of COCO's x, y, width, height; ValueError naming the annotation where there is none."""
+    boxes = np.zeros((len(rows), 4))
     for index, row in enumerate(rows):
         box = row.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
-            raise ValueError(f"{_place(file, row)}: bbox must be [x, y, width, height], got {box}")
+            raise ValueError(f"{place_of(file, row)}: bbox must be [x, y, width, height], got {box}")
         boxes[index] = box
     boxes[:, 2:] += boxes[:, :2]
     return boxes
@@ -182,11 +183,19 @@ def _masks(rows: list[dict], file: Path, sizes_hw: np.ndarray, valid: np.ndarray
         except ValueError as error:
             if not drop_invalid:
                 remedy = "correct it, or leave such objects out with drop_invalid=True"
-                raise ValueError(f"{_place(file, row)}: {error}; {remedy}") from error
+                raise ValueError(f"{place_of(file, row)}: {error}; {remedy}") from error
             code = ""
         counts.append(code.encode("ascii"))
     return np.array(counts, dtype=object)
 
 
-def _place(file: Path, row: dict) -> str:
+def check_reference(file: Path, row: dict, image_ids: Container, category_ids: Container) -> None:
+    """ValueError naming an annotation whose image or category the file does not have."""
+    for key, ids in (("image_id", image_ids), ("category_id", category_ids)):
+        if row.get(key) not in ids:
+            place = place_of(file, row)
+            raise ValueError(f"{place}: {key} {row.get(key)} is not in the file; add it or remove this")
+
+
+def place_of(file: Path, row: dict) -> str:
     return f"{file}: annotation {row.get('id', '(without id)')}"

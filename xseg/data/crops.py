@@ -1,11 +1,9 @@
 """Objects cut out of images: one square window, and a whole VOC detection set turned into a classification set."""
 
 import os
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import torch
@@ -13,16 +11,10 @@ from torch import Tensor
 
 from xseg.data.classes import read_classes
 from xseg.data.images import IMAGE_SUFFIXES, read_image
+from xseg.data.voc_xml import VocObject, read_voc_xml
 
 SPLITS = ("train", "val")
 _LAYOUT = "JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt"
-
-
-class Box(NamedTuple):
-    """One object of an annotation file."""
-
-    name: str
-    xyxy: tuple[float, float, float, float]  # pixels
 
 
 def cut_square(image: Tensor, box_xyxy: Sequence[float], margin: float = 0.1) -> Tensor:
@@ -59,10 +51,11 @@ def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: f
         raise FileExistsError(f"{out} exists and is not empty; choose another folder or remove it")
     if margin < 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
-    boxes_of = {
-        split: {id: read_boxes(voc / "Annotations" / f"{id}.xml") for id in _ids(voc, split)} for split in SPLITS
+    objects_of = {
+        split: {id: read_voc_xml(voc / "Annotations" / f"{id}.xml").objects for id in _ids(voc, split)}
+        for split in SPLITS
     }
-    names = sorted({box.name for images in boxes_of.values() for boxes in images.values() for box in boxes})
+    names = sorted({item.name for images in objects_of.values() for objects in images.values() for item in objects})
     if (voc / "classes.txt").exists():
         listed = read_classes(voc / "classes.txt")
         if unknown := set(names) - set(listed):
@@ -71,39 +64,17 @@ def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: f
     for folder in (out / split / name for split in SPLITS for name in names):
         folder.mkdir(parents=True)
     counts = {}
-    for split, images in boxes_of.items():
+    for split, images in objects_of.items():
         counts[split] = Counter(dict.fromkeys(names, 0))
-        for id, boxes in images.items():
-            counts[split] += _cut_image(_image_of(voc, id), boxes, out / split, margin)
+        for id, objects in images.items():
+            counts[split] += _cut_image(_image_of(voc, id), objects, out / split, margin)
     (out / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")  # last: where it stands, the crops do
     return {split: dict(found) for split, found in counts.items()}
 
 
-def read_boxes(path: str | os.PathLike) -> list[Box]:
-    """The objects of one VOC annotation file; ValueError or FileNotFoundError naming the file and what it lacks."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such annotation; expected beside it: {_LAYOUT}") from error
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is no whole XML file: {error}; copy it again") from error
-    boxes = []
-    for number, node in enumerate(root.iter("object"), start=1):
-        values = [
-            node.findtext(place) for place in ("name", *(f"bndbox/{edge}" for edge in ("xmin", "ymin", "xmax", "ymax")))
-        ]
-        try:
-            boxes.append(Box(values[0].strip(), tuple(float(value) for value in values[1:])))
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path}: object {number} has no name or no whole bndbox (xmin, ymin, xmax, ymax)"
-            ) from error
-    return boxes
-
-
-def _cut_image(path: Path, boxes: Sequence[Box], out: Path, margin: float) -> Counter:
+def _cut_image(path: Path, objects: Sequence[VocObject], out: Path, margin: float) -> Counter:
     image, counts = read_image(path), Counter()
-    for number, (name, xyxy) in enumerate(boxes):
+    for number, (name, xyxy, _) in enumerate(objects):
         if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
             counts["empty"] += 1
             continue

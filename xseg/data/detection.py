@@ -51,6 +51,7 @@ class DetectionDataset(DrawnDataset):
 
     Args:
         images: ids must differ.
+        objects: of all images; None for a class that reads them image by image and defines `objects_of`.
         classes: names in the order of labels, without a background.
         palette: RGB per class; VOC's colours if None.
         category_ids: what each class is called in files of results; 1, 2, … if None.
@@ -61,7 +62,7 @@ class DetectionDataset(DrawnDataset):
     def __init__(
         self,
         images: Sequence[ImageFile],
-        objects: Objects,
+        objects: Objects | None,
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None = None,
         category_ids: Sequence[int] | None = None,
@@ -95,7 +96,22 @@ class DetectionDataset(DrawnDataset):
 
     def labels_of(self, index: int) -> np.ndarray:
         """(M,) int64: the labels in an image, without opening it, for balanced sampling."""
+        if self.objects is None:
+            return self.objects_of(index)["labels"].numpy()
         return self.objects.labels[slice(*self.objects.spans[index])]
+
+    def objects_of(self, index: int) -> dict[str, Tensor]:
+        """What a sample says of the objects in an image, before the transforms, without opening the image."""
+        size_hw = self.images[index].size_hw
+        rows, objects = slice(*self.objects.spans[index]), self.objects
+        found = dict(boxes_xyxy=torch.from_numpy(objects.boxes_xyxy[rows].astype(np.float32)))
+        for key in ("labels", "iscrowd", "area", "difficult"):
+            if (values := getattr(objects, key)) is not None:
+                found[key] = torch.from_numpy(values[rows].copy())
+        if objects.masks is not None:
+            codes = [RunLengths(size=list(size_hw), counts=counts) for counts in objects.masks[rows]]
+            found["masks"] = decode_masks(codes, size_hw)
+        return found
 
     def __len__(self) -> int:
         return len(self.images)
@@ -104,16 +120,10 @@ class DetectionDataset(DrawnDataset):
         id, path, size_hw = self.images[index]
         image = tv_tensors.Image(read_image(path))
         _check_size(path, tuple(image.shape[1:]), size_hw)
-        rows, objects = slice(*self.objects.spans[index]), self.objects
-        boxes = objects.boxes_xyxy[rows].astype(np.float32)
-        boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size_hw)
-        sample = dict(image=image, boxes_xyxy=boxes, meta=dict(id=id, path=str(path), size_hw=size_hw))
-        for key in ("labels", "iscrowd", "area", "difficult"):
-            if (values := getattr(objects, key)) is not None:
-                sample[key] = torch.from_numpy(values[rows].copy())
-        if objects.masks is not None:
-            codes = [RunLengths(size=list(size_hw), counts=counts) for counts in objects.masks[rows]]
-            sample["masks"] = tv_tensors.Mask(decode_masks(codes, size_hw))
+        sample = dict(image=image, meta=dict(id=id, path=str(path), size_hw=size_hw), **self.objects_of(index))
+        sample["boxes_xyxy"] = tv_tensors.BoundingBoxes(sample["boxes_xyxy"], format="XYXY", canvas_size=size_hw)
+        if "masks" in sample:
+            sample["masks"] = tv_tensors.Mask(sample["masks"])
         for transform in self.transforms:
             sample = transform(sample)
         for key in sample.keys() & {"image", "boxes_xyxy", "mask", "masks"}:

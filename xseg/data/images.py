@@ -60,18 +60,7 @@ def read_mask(path: str | os.PathLike) -> Tensor:
         FileNotFoundError, ValueError: the file is missing, truncated, or not an image.
         MaskModeError: it holds colours, lossy values, or values above 255.
     """
-    content = _read_bytes(path, "mask")
-    try:
-        with Image.open(io.BytesIO(content)) as file:
-            file_format, mode = file.format, file.mode
-            coding = file.tile[0][3] if file.tile else None  # gone after loading
-            values = np.array(file)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} cannot be decoded as a mask ({len(content)} bytes); copy it again") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: {error}; cut image and mask into tiles") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
-        raise ValueError(f"{path} is truncated or broken: {error}; copy it again") from error
+    values, file_format, mode, coding = _read_values(path)
     if file_format == "JPEG":
         raise MaskModeError(f"{path} is a JPEG, which blurs class indices; save masks as palette or grey PNG")
     if mode in ("P", "L", "1"):
@@ -92,6 +81,19 @@ def read_mask(path: str | os.PathLike) -> Tensor:
     )
 
 
+def read_ids(path: str | os.PathLike) -> np.ndarray:
+    """(H, W) int32: the values of a grey image of 8 or 16 bits, such as Cityscapes' instance ids.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, truncated, or not an image.
+        MaskModeError: it holds colours or lossy values.
+    """
+    values, file_format, mode, _ = _read_values(path)
+    if file_format == "JPEG" or not (mode == "L" or mode.startswith("I")):
+        raise MaskModeError(f"{path} is a {file_format} of mode {mode}, not a grey PNG of ids; take the original file")
+    return values.astype(np.int32)
+
+
 def write_mask(
     path: str | os.PathLike, mask: Tensor | np.ndarray, palette: Sequence[Sequence[int]] | None = None
 ) -> None:
@@ -108,6 +110,21 @@ def write_mask(
     image = Image.fromarray(indices)
     image.putpalette([int(value) for colour in colours for value in colour])
     image.save(path, format="PNG")
+
+
+def _read_values(path: str | os.PathLike) -> tuple[np.ndarray, str, str, object]:
+    """Pixels as Pillow gives them, file format, mode, and how the mode is coded in the file."""
+    content = _read_bytes(path, "mask")
+    try:
+        with Image.open(io.BytesIO(content)) as file:
+            coding = file.tile[0][3] if file.tile else None  # gone after loading
+            return np.array(file), file.format, file.mode, coding
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} cannot be decoded as a mask ({len(content)} bytes); copy it again") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}; cut image and mask into tiles") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
+        raise ValueError(f"{path} is truncated or broken: {error}; copy it again") from error
 
 
 def _read_bytes(path: str | os.PathLike, what: str) -> bytes:

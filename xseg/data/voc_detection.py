@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
-from xml.etree import ElementTree
 
 import numpy as np
 from mmengine.registry import DATASETS
@@ -13,6 +12,7 @@ from xseg.data.classes import VOC_CLASSES, read_classes, voc_palette
 from xseg.data.datasets import read_split, require_folder
 from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, spans_of
 from xseg.data.images import IMAGE_SUFFIXES
+from xseg.data.voc_xml import read_voc_xml
 
 Path_ = str | os.PathLike
 
@@ -26,7 +26,8 @@ class VOCDetection(DetectionDataset):
     punishes finding them.
 
     Args:
-        split: names `ImageSets/Main/{split}.txt`.
+        split: names `ImageSets/Main/{split}.txt`; "VOC2007/trainval" that of the folder VOC2007 below root. A list of
+            them joins them: ("VOC2007/trainval", "VOC2012/trainval") in VOCdevkit is "07+12".
         classes: names, or the path of a classes.txt; None is `{root}/classes.txt` without a "background", and VOC's 20
             without that file.
         keep_difficult: give them in samples; False for training, as the devkit's own baselines do.
@@ -42,7 +43,7 @@ class VOCDetection(DetectionDataset):
     def __init__(
         self,
         root: Path_,
-        split: str = "train",
+        split: str | Sequence[str] = "train",
         classes: Sequence[str] | Path_ | None = None,
         palette: Sequence[Sequence[int]] | None = None,
         transforms: Sequence[Callable | dict] | None = None,
@@ -50,22 +51,32 @@ class VOCDetection(DetectionDataset):
         keep_empty: bool = True,
         drop_invalid: bool = False,
     ):
-        root = Path(root)
-        image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
-        for folder in (root, image_dir, xml_dir, lists):
-            require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
-        suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-        names = _names(root, classes)
-        files, rows = [], []
-        for id in read_split(lists / f"{split}.txt"):
-            size_hw, found = _read_xml(xml_dir / f"{id}.xml", names)
-            rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
-            files.append(ImageFile(id, image_dir / f"{id}{suffixes.get(id, '.jpg')}", size_hw))
-        objects = _objects(rows, files, xml_dir, drop_invalid)
+        names = _names(Path(root), classes)
+        files, xml_files, rows, num_read = [], [], [], 0
+        for name in [split] if isinstance(split, str) else split:
+            folder, _, last = name.rpartition("/")
+            for image, path in _list_files(Path(root) / folder, last):
+                size_hw, found = _read_xml(path, names)
+                num_read += len(found)
+                rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
+                files.append(ImageFile(path.stem, image, size_hw))
+                xml_files.append(path)
+        objects = _objects(rows, files, xml_files, drop_invalid)
+        self.num_left_out = num_read - len(objects.labels)  # difficult or invalid ones
         super().__init__(files, objects, names, palette, None, transforms, keep_empty)
 
 
 _SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
+
+
+def _list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
+    """Image and annotation of every id in the split."""
+    image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
+    for folder in (root, image_dir, xml_dir, lists):
+        require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
+    suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    ids = read_split(lists / f"{split}.txt")
+    return [(image_dir / f"{id}{suffixes.get(id, '.jpg')}", xml_dir / f"{id}.xml") for id in ids]
 
 
 def _names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:
@@ -78,37 +89,27 @@ def _names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]
 
 def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[tuple]]:
     """(height, width), and (number, label, difficult, xmin, ymin, xmax, ymax) per object, as the file has them."""
-    try:
-        tree = ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such annotation file; add it, or take its id from the split") from error
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not XML, or not whole: {error}; copy it again") from error
-    height, width = (_number(tree.findtext(f"size/{key}"), f"{path}: size/{key}") for key in ("height", "width"))
-    if not (height > 0 and width > 0):
-        raise ValueError(f"{path}: the size is {width:g}x{height:g}; write the image's width and height there")
+    size_hw, objects = read_voc_xml(path)
+    if size_hw is None:
+        raise ValueError(f"{path} states no size; write the image's width and height there")
     rows = []
-    for number, item in enumerate(tree.findall("object"), start=1):
-        name = (item.findtext("name") or "").strip()
-        place = f"{path}: object {number} ({name})"
+    for number, (name, box, difficult) in enumerate(objects, start=1):
         if name not in names:
-            raise ValueError(f"{place}: no such class; the classes are {', '.join(names)}. Name them in classes.txt")
-        difficult = _number(item.findtext("difficult") or "0", f"{place}: difficult") != 0
-        box = [
-            _number(item.findtext(f"bndbox/{key}"), f"{place}: bndbox/{key}")
-            for key in ("xmin", "ymin", "xmax", "ymax")
-        ]
+            raise ValueError(
+                f"{path}: object {number} ({name}): no such class; the classes are {', '.join(names)}. "
+                "Name them in classes.txt"
+            )
         rows.append((number, names.index(name), difficult, *box))
-    return (int(height), int(width)), rows
+    return size_hw, rows
 
 
-def _objects(rows: list[tuple], files: list[ImageFile], xml_dir: Path, drop_invalid: bool) -> Objects:
+def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], drop_invalid: bool) -> Objects:
     table = np.array(rows, np.float64).reshape(-1, 8)  # image, number, label, difficult, xmin, ymin, xmax, ymax
     image_of = table[:, 0].astype(np.int64)
     sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
 
     def place(row: int) -> str:
-        return f"{xml_dir / files[image_of[row]].id}.xml: object {int(table[row, 1])}"
+        return f"{xml_files[image_of[row]]}: object {int(table[row, 1])}"
 
     boxes_xyxy, valid = clip_boxes(table[:, 4:] - (1, 1, 0, 0), sizes_hw, place, drop_invalid)
     boxes_xyxy = boxes_xyxy[valid]
@@ -120,10 +121,3 @@ def _objects(rows: list[tuple], files: list[ImageFile], xml_dir: Path, drop_inva
         area=(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1),
         difficult=table[valid, 3].astype(bool),
     )
-
-
-def _number(text: str | None, place: str) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"{place} must be a number, got {text!r}") from None

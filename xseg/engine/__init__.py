@@ -10,7 +10,7 @@ from .hooks import BroadcastBuffersHook, StepSeedHook, StopOnNanHook, StopOnSign
 from .loops import TrainLoop
 from .memory import keep_freed_memory
 from .optim import AmpOptimWrapper, ParamGroups
-from .sampler import EvalSampler, TrainSampler
+from .sampler import EvalSampler, TrainSampler, repeat_factors
 from .saving import AtomicBackend, PlainCheckpointHook, plain_model_config
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "load_strict",
     "plain_model_config",
     "read_checkpoint",
+    "repeat_factors",
 ]

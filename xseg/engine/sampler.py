@@ -4,8 +4,9 @@ Position p of the training stream is the same image with the same augmentation w
 ranks, and whether or not the run was interrupted before it.
 """
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 
+import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS
@@ -21,17 +22,39 @@ class TrainSampler(Sampler):
     """Endless stream of `Draw(index, seed)`; rank r of w takes the positions r, r + w, r + 2w, ….
 
     Args:
-        dataset: anything with a length.
+        dataset: anything with a length; a `DetectionDataset` for the last two.
         shuffle: a new permutation in every epoch; otherwise the order of the data set.
         seed: the same on all ranks; None draws one and shares it. mmengine hands in the seed of the run.
+        same_orientation: so many images in a row are all wide (width >= height) or all tall, which saves padding: the
+            images of a step over all ranks, or a multiple. Every image comes once in an epoch, but for the few that
+            fill up the last row of either kind.
+        repeat_threshold: share of the images below which a class is rare; images with rare classes come more often,
+            see `repeat_factors`.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        same_orientation: int | None = None,
+        repeat_threshold: float | None = None,
+    ) -> None:
         self.num_images = _count(dataset)
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.rank, self.world_size = get_dist_info()
         self.start = 0  # position in the global stream, over all ranks
+        if same_orientation is not None and same_orientation < 1:
+            raise ValueError(f"same_orientation must be a number of images of at least 1, got {same_orientation}")
+        self.same_orientation, self._is_wide, self._repeats = same_orientation, None, None
+        if same_orientation is not None:
+            height, width = _needed(dataset, "sizes_hw", "same_orientation").T
+            self._is_wide = width >= height
+        if repeat_threshold is not None:
+            labels_of = _needed(dataset, "labels_of", "repeat_threshold")
+            labels = [labels_of(index) for index in range(self.num_images)]
+            self._repeats = repeat_factors(labels, len(dataset.classes), repeat_threshold)
 
     def skip_to(self, position: int) -> None:
         """Let the next iterator begin at this global position: nothing before it is drawn or loaded."""
@@ -40,24 +63,72 @@ class TrainSampler(Sampler):
         self.start = position
 
     def __iter__(self) -> Iterator[Draw]:
-        epoch, order = -1, []
         position = self.start + self.rank
+        epoch, first = 0, 0  # and the position at which it begins
+        order = self._order(0)
+        if self._repeats is None:  # all epochs are equally long
+            epoch = position // len(order)
+            first = epoch * len(order)
+            order = self._order(epoch)
         while True:
-            if position // self.num_images != epoch:
-                epoch = position // self.num_images
+            while position >= first + len(order):
+                first += len(order)
+                epoch += 1
                 order = self._order(epoch)
-            yield Draw(order[position % self.num_images], mix_seed(self.seed, 1, position))
+            yield Draw(order[position - first], mix_seed(self.seed, 1, position))
             position += self.world_size
 
     def __len__(self) -> int:
         """Images per rank and epoch, for the loggers; the stream itself never ends."""
-        return -(-self.num_images // self.world_size)
+        return -(-len(self._order(0)) // self.world_size)
 
     def _order(self, epoch: int) -> list[int]:
-        if not self.shuffle:
-            return list(range(self.num_images))
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, 0, epoch))
-        return torch.randperm(self.num_images, generator=generator).tolist()
+        order = torch.arange(self.num_images)
+        if self._repeats is not None:  # rounded up as often as the fraction says
+            chance = torch.rand(self.num_images, generator=self._generator(2, epoch), dtype=torch.float64)
+            counts = torch.floor(torch.from_numpy(self._repeats) + chance)
+            order = order.repeat_interleave(counts.long())
+        if self.shuffle:
+            order = order[torch.randperm(len(order), generator=self._generator(0, epoch))]
+        if self._is_wide is not None:
+            order = self._in_rows(order, epoch)
+        return order.tolist()
+
+    def _in_rows(self, order: torch.Tensor, epoch: int) -> torch.Tensor:
+        """The same images in rows of one orientation; the last row of each is filled up from its beginning."""
+        is_wide, length = torch.from_numpy(self._is_wide)[order], self.same_orientation
+        rows = []
+        for images in (order[is_wide], order[~is_wide]):
+            places = torch.arange(-(-len(images) // length) * length) % max(len(images), 1)
+            rows.append(images[places].reshape(-1, length))
+        rows = torch.cat(rows)
+        if self.shuffle:
+            rows = rows[torch.randperm(len(rows), generator=self._generator(3, epoch))]
+        return rows.flatten()
+
+    def _generator(self, purpose: int, epoch: int) -> torch.Generator:
+        return torch.Generator().manual_seed(mix_seed(self.seed, purpose, epoch))
+
+
+def repeat_factors(labels: Sequence[np.ndarray], num_classes: int, threshold: float) -> np.ndarray:
+    """How often an epoch shows each image on average: (N,) float64, 1 or more.
+
+    A class in a share f of the images counts max(1, sqrt(threshold / f)), an image as its rarest class; one without
+    objects counts 1.
+
+    Args:
+        labels: of every image's objects.
+        threshold: share of images, in (0, 1]; LVIS takes 0.001.
+
+    Source: Gupta et al. 2019 (arXiv:1908.03195), Sec. 5.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be a share of the images in (0, 1], got {threshold}")
+    held = np.zeros(num_classes)
+    for found in labels:
+        held[np.unique(found)] += 1
+    of_class = np.maximum(1, np.sqrt(threshold * len(labels) / np.maximum(held, 1)))
+    return np.array([of_class[found].max(initial=1) for found in labels])
 
 
 @DATA_SAMPLERS.register_module()
@@ -89,3 +160,11 @@ def _count(dataset: Sized) -> int:
             "check its folder, its split file and its filters"
         )
     return len(dataset)
+
+
+def _needed(dataset: Sized, name: str, argument: str) -> object:
+    if not hasattr(dataset, name):
+        raise ValueError(
+            f"{argument} needs a data set with {name}, as detection data sets are; got {type(dataset).__name__}"
+        )
+    return getattr(dataset, name)

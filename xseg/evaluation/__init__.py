@@ -2,7 +2,8 @@
 
 from xseg.evaluation.classification import ClassificationMetric, MisjudgedImage, count_pairs, rank_of_truth
 from xseg.evaluation.coco import CocoScores, coco_scores
-from xseg.evaluation.coco_files import entries_of_files, result_rows, write_results
+from xseg.evaluation.coco_files import result_rows, write_results
+from xseg.evaluation.coco_reading import CocoFiles, read_coco_files
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
 from xseg.evaluation.entries import Entry, Found, Truth, entry_of
@@ -15,6 +16,7 @@ from xseg.evaluation.voc import VocScores, average_precision, voc_scores
 __all__ = [
     "ERRORS",
     "ClassificationMetric",
+    "CocoFiles",
     "CocoScores",
     "DetectionMetric",
     "Entry",
@@ -34,13 +36,13 @@ __all__ = [
     "coco_scores",
     "confusion_matrix",
     "count_pairs",
-    "entries_of_files",
     "entry_of",
     "error_scores",
     "judge",
     "panoptic_counts",
     "panoptic_scores",
     "rank_of_truth",
+    "read_coco_files",
     "result_rows",
     "scores",
     "voc_scores",

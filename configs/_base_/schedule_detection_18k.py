@@ -1,0 +1,20 @@
+"""Detection on VOC 07+12: 18,000 iterations of 16 images, SGD 0.01 with warm-up, a tenth after 12,000 and 16,000.
+
+Source: detectron2's PascalVOC-Detection, with 0.02 for Faster R-CNN; half for RetinaNet and FCOS, as on COCO."""
+
+from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
+from torch.optim import SGD
+
+from xseg.engine import TrainLoop
+
+optim_wrapper = dict(
+    type=OptimWrapper,
+    optimizer=dict(type=SGD, lr=0.01, momentum=0.9, weight_decay=1e-4),
+    constructor="ParamGroups",
+    clip_grad=dict(max_norm=35.0),
+)
+train_cfg = dict(type=TrainLoop, max_iters=18000, val_interval=3000)
+param_scheduler = [
+    dict(type=LinearLR, by_epoch=False, start_factor=0.001, begin=0, end=1000),
+    dict(type=MultiStepLR, by_epoch=False, milestones=[12000, 16000], gamma=0.1, begin=0, end=18000),
+]

@@ -1,0 +1,190 @@
+"""`xseg eval-json`: the lines that pycocotools prints for the same two files, and every wrong file named."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from xseg.cli import main
+from xseg.data import encode_masks
+from xseg.evaluation import read_coco_files
+
+CATEGORIES = [dict(id=id, name=f"c{id}") for id in (90, 3, 17)]
+SIZE = dict(height=120, width=160)
+
+
+def painted(box):
+    mask = np.zeros((1, 120, 160), np.uint8)
+    x, y, width, height = (int(side) for side in box)
+    mask[0, max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 1
+    mask[0, ::5] = 0
+    return encode_masks(mask)[0]
+
+
+def random_files(seed, kind, per_image=6, num_images=9):
+    """Boxes also beyond the borders and without area, image ids in disorder, ties in score, crowds."""
+    rng = np.random.default_rng(seed)
+
+    def box():
+        return [*rng.uniform(-10, 120, 2).round(1).tolist(), *rng.uniform(0, 90, 2).round(1).tolist()]
+
+    truth = dict(images=[dict(id=int(id), **SIZE) for id in rng.permutation(num_images)], categories=CATEGORIES)
+    truth["annotations"], results = [], []
+    for image in truth["images"]:
+        for _ in range(rng.integers(0, per_image)):
+            where, category = box(), int(rng.choice((90, 3, 17)))
+            row = dict(id=len(truth["annotations"]) + 1, image_id=image["id"], category_id=category, bbox=where)
+            row |= dict(area=where[2] * where[3] * 0.8, iscrowd=int(rng.random() < 0.2), segmentation=painted(where))
+            truth["annotations"].append(row)
+            for _ in range(rng.integers(0, per_image)):
+                near = (np.array(where) + rng.normal(0, 3, 4)).clip([-99, -99, 0, 0]).tolist()
+                what = dict(bbox=near) if kind == "bbox" else dict(segmentation=painted(near))
+                score = float(rng.integers(1, 9) / 8)
+                results.append(dict(image_id=image["id"], category_id=category, score=score, **what))
+    rng.shuffle(results)
+    return truth, results
+
+
+def write(folder, truth, results):
+    paths = folder / "gt.json", folder / "dt.json"
+    for path, content in zip(paths, (truth, results), strict=True):
+        path.write_text(json.dumps(content))
+    return [str(path) for path in paths]
+
+
+def official(paths, kind, capsys):
+    """What pycocotools prints below its progress, and its AP of every class at all IoUs."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO(paths[0])
+    run = COCOeval(truth, truth.loadRes(paths[1]), kind)
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    table = run.eval["precision"][..., 0, 2]
+    by_class = [table[..., label][table[..., label] > -1] for label in range(len(CATEGORIES))]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "@[" in line]
+    return lines, [values.mean() if values.size else None for values in by_class]
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize("seed", range(3))
+def test_prints_what_pycocotools_prints(kind, seed, tmp_path, capsys):
+    paths = write(tmp_path, *random_files(seed, kind))
+    expected, by_class = official(paths, kind, capsys)
+    assert main(["eval-json", *paths, "--out", f"{tmp_path}/out"]) == 0
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if "@[" in line] == expected and len(expected) == 12
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert list(report[f"{kind}_AP"]) == ["c3", "c17", "c90"], "by ascending id"
+    assert list(report[f"{kind}_AP"].values()) == pytest.approx([100 * ap for ap in by_class], abs=1e-4)
+    text = (tmp_path / "out" / "metrics.md").read_text()
+    assert expected[0] in text and f"| c17 | {printed.split('c17')[1].split('│')[1].strip()} |" in text
+
+
+def test_more_than_a_hundred_detections_of_an_image(tmp_path, capsys):
+    """pycocotools keeps the best 100 of an image and class, not of an image: here 3 classes of 70 each."""
+    truth, _ = random_files(0, "bbox", num_images=1, per_image=8)
+    rng = np.random.default_rng(1)
+    results = [
+        dict(image_id=0, category_id=row["category_id"], score=float(rng.random()), bbox=(row["bbox"]))
+        for row in [dict(category_id=c, bbox=[1, 1, 5, 5]) for c in (3, 17, 90) for _ in range(70)]
+    ]
+    results += [dict(image_id=0, category_id=r["category_id"], score=0.0, bbox=r["bbox"]) for r in truth["annotations"]]
+    paths = write(tmp_path, truth, results)
+    expected, _ = official(paths, "bbox", capsys)
+    assert main(["eval-json", *paths]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "@[" in line] == expected
+
+
+BOX = dict(image_id=1, category_id=3, bbox=[10, 10, 40, 40])
+HIT = dict(BOX, score=0.9)
+
+
+@pytest.mark.parametrize(
+    "annotations, results",
+    [
+        ([], [HIT]),
+        ([dict(BOX, id=1, area=1600, iscrowd=1)], [HIT, HIT]),
+        ([dict(BOX, id=1, area=1600, iscrowd=0)], [HIT]),
+        ([dict(BOX, id=1, area=1600, iscrowd=0)], [dict(HIT, category_id=17)]),
+        ([dict(BOX, id=1, area=0, iscrowd=0, bbox=[5, 5, 0, 9])], [HIT]),
+    ],
+    ids=["nothing to find", "all crowd", "one hit", "wrong class", "object without area"],
+)
+def test_degenerate_files(annotations, results, tmp_path, capsys):
+    truth = dict(images=[dict(id=1, **SIZE)], annotations=annotations, categories=CATEGORIES)
+    paths = write(tmp_path, truth, results)
+    expected, _ = official(paths, "bbox", capsys)
+    assert main(["eval-json", *paths]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "@[" in line] == expected
+
+
+def test_no_detection_at_all_is_zero(tmp_path, capsys):
+    """pycocotools stops with an IndexError here; an object of 40 x 40 that is not found is an AP of 0."""
+    truth = dict(images=[dict(id=1)], annotations=[dict(BOX, id=1)], categories=CATEGORIES)
+    paths = write(tmp_path, truth, [])
+    assert main(["eval-json", *paths, "--out", f"{tmp_path}"]) == 0
+    values = re.findall(r"\] = (\S+)", capsys.readouterr().out)
+    assert values == ["0.000"] * 3 + ["-1.000", "0.000", "-1.000"] + ["0.000"] * 3 + ["-1.000", "0.000", "-1.000"]
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    assert report["bbox_AP"] == {"c3": 0, "c17": None, "c90": None} and report["detections"] == 0
+
+
+def test_areas_of_masks_where_a_row_has_a_box_too(tmp_path):
+    """Detections that carry both are masks, unless boxes are asked for."""
+    both = dict(HIT, segmentation=painted(HIT["bbox"]))
+    truth = dict(images=[dict(id=1, **SIZE)], annotations=[dict(BOX, id=1, segmentation=painted(BOX["bbox"]))])
+    paths = write(tmp_path, dict(truth, categories=CATEGORIES), [both])
+    assert read_coco_files(*paths).kind == "segm" and read_coco_files(*paths, "bbox").kind == "bbox"
+
+
+MASK = dict(size=[120, 160], counts=[19200])
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ({}, "dt.json holds no list"),
+        (["x"], "result 0 has no image_id"),
+        ([HIT, dict(HIT, image_id=9)], "result 1 has image_id 9, unknown to the ground truth"),
+        ([HIT, dict(HIT, category_id=4)], "result 1 has category_id 4, unknown"),
+        ([dict(HIT, score="0.9")], "result 0: score must be a finite number, got '0.9'"),
+        ([dict(HIT, score=float("nan"))], "result 0: score must be a finite number, got nan"),
+        ([HIT, dict(HIT, bbox=[1, 2, 3])], r"result 1: bbox must be \[x, y, width, height\]"),
+        ([dict(HIT, bbox=[1, 2, -3, 4])], "result 0: bbox must be"),
+        ([dict(HIT, segmentation=MASK), HIT], "result 1: segmentation: a segmentation must be"),
+        ([dict(HIT, segmentation=dict(MASK, size=[160, 120]))], "result 0: segmentation: run lengths of size"),
+    ],
+)
+def test_wrong_results_are_named(rows, message, tmp_path, capsys):
+    truth = dict(images=[dict(id=1, **SIZE)], annotations=[], categories=CATEGORIES)
+    assert main(["eval-json", *write(tmp_path, truth, rows)]) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(annotations=[dict(BOX, id=5, image_id=2)]), "annotation 5: image_id 2 is not in the file"),
+        (dict(annotations=[dict(BOX, id=5, bbox=None)]), "annotation 5: bbox must be"),
+        (dict(annotations=[dict(BOX, id=5, bbox=[0, 0, float("nan"), 1])]), "annotation 5: a bbox that is not finite"),
+        (dict(categories=[dict(id=3)]), "category 0 .* has no id or no name"),
+        (dict(images=[dict(id=1), dict(id=1)]), "image id 1 stands more than once"),
+        (dict(images=[dict(file_name="a.jpg")]), "image 0 .* has no id"),
+    ],
+)
+def test_wrong_ground_truths_are_named(changes, message, tmp_path, capsys):
+    truth = dict(images=[dict(id=1)], annotations=[], categories=CATEGORIES) | changes
+    assert main(["eval-json", *write(tmp_path, truth, [])]) == 1
+    assert re.search(rf"gt\.json: {message}", capsys.readouterr().err)
+
+
+def test_broken_and_missing_files(tmp_path, capsys):
+    paths = write(tmp_path, dict(images=[], annotations=[], categories=CATEGORIES), [])
+    (tmp_path / "dt.json").write_text("[{")
+    assert main(["eval-json", *paths]) == 1 and "dt.json is not JSON, or not whole" in capsys.readouterr().err
+    assert main(["eval-json", paths[0], "none.json"]) == 1
+    assert "none.json: no such file of results" in capsys.readouterr().err

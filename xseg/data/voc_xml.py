@@ -1,0 +1,62 @@
+"""One annotation file of PASCAL VOC's detection layout: the image's size and its objects, coordinates as in the file.
+
+The files count pixels from 1 and name the last one inside: xmin, ymin, xmax, ymax of a whole image of 30 x 20 pixels
+(width x height) are 1, 1, 30, 20.
+"""
+
+import os
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class VocObject(NamedTuple):
+    """One object of an annotation file."""
+
+    name: str
+    box: tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
+    difficult: bool = False
+
+
+class VocAnnotation(NamedTuple):
+    """What one annotation file says; objects in its order, so that the first is number 1 in messages."""
+
+    size_hw: tuple[int, int] | None  # None where the file states no size
+    objects: list[VocObject]
+
+
+def read_voc_xml(path: str | os.PathLike) -> VocAnnotation:
+    """Read one file; FileNotFoundError or ValueError naming the file, the object and what it lacks."""
+    try:
+        tree = ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such annotation file; add it, or take its id from the split") from error
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is not XML, or not whole: {error}; copy it again") from error
+    objects = []
+    for number, node in enumerate(tree.findall("object"), start=1):
+        name = (node.findtext("name") or "").strip()
+        place = f"{path}: object {number} ({name})"
+        if not name:
+            raise ValueError(f"{path}: object {number} has no name; write its class there")
+        box = tuple(_number(node.findtext(f"bndbox/{edge}"), f"{place}: bndbox/{edge}") for edge in EDGES)
+        difficult = _number(node.findtext("difficult") or "0", f"{place}: difficult") != 0
+        objects.append(VocObject(name, box, difficult))
+    return VocAnnotation(_size_hw(tree, path), objects)
+
+
+def _size_hw(tree: ElementTree.Element, path: str | os.PathLike) -> tuple[int, int] | None:
+    if tree.find("size") is None:
+        return None
+    height, width = (_number(tree.findtext(f"size/{key}"), f"{path}: size/{key}") for key in ("height", "width"))
+    if not (height > 0 and width > 0):
+        raise ValueError(f"{path}: the size is {width:g}x{height:g}; write the image's width and height there")
+    return int(height), int(width)
+
+
+def _number(text: str | None, place: str) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"{place} must be a number, got {text!r}") from None

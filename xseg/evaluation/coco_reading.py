@@ -1,0 +1,157 @@
+"""Ground truth and results from two JSON files alone: no image, no config, no model.
+
+Boxes and areas are taken as they stand in the files, also those that leave the image or have no area, and all
+detections are kept: pycocotools' numbers of the same two files are the measure.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xseg.data.coco import boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.rle import RunLengths, mask_areas, run_lengths
+from xseg.evaluation.coco import KINDS
+from xseg.evaluation.entries import Entry, Found, Truth, areas
+
+Path_ = str | os.PathLike
+Sizes = dict[int | str, tuple[int, int]]  # image id -> (height, width), by ascending id
+
+
+class CocoFiles(NamedTuple):
+    """What two files hold, ready for `coco_scores`."""
+
+    classes: list[str]
+    kind: str  # "bbox" or "segm"
+    entries: list[Entry]  # by ascending id of the image
+
+
+def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> CocoFiles:
+    """Read a ground truth and a list of results in COCO's two forms.
+
+    Args:
+        truth: dict(images, annotations, categories); images need an id, and for masks height and width.
+        results: a list of dict(image_id, category_id, score, and bbox (x, y, width, height) or segmentation); it may be
+            empty.
+        kind: "bbox" or "segm"; None takes segm where results have a segmentation, else bbox.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and the annotation's id or the result's number, from 0.
+    """
+    if kind not in (None, *KINDS):
+        raise ValueError(f"kind must be {' or '.join(KINDS)}, got {kind}")
+    truth, results = Path(truth), Path(results)
+    rows = _read_rows(results)
+    if kind is None:
+        kind = "segm" if any("segmentation" in row for row in rows) else "bbox"
+    content = read_coco(truth)
+    classes, category_ids = categories_of(content, truth)
+    label_of = {id: label for label, id in enumerate(category_ids)}
+    sizes = _sizes(content, truth, kind)
+    known: dict = {id: [] for id in sizes}
+    for row in content["annotations"]:
+        check_reference(truth, row, known, label_of)
+        known[row["image_id"]].append(row)
+    found = _by_image(rows, results, sizes, label_of, kind)
+    entries = [
+        Entry(id, size_hw, _truth(known[id], truth, size_hw, label_of, kind), _found(found[id], label_of, kind))
+        for id, size_hw in sizes.items()
+    ]
+    return CocoFiles(classes, kind, entries)
+
+
+def _read_rows(path: Path) -> list[dict]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file of results") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON, or not whole: {error}; write it again") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} holds no list; results are a list of dict(image_id, category_id, score, bbox, …)")
+    return [row if isinstance(row, dict) else {} for row in rows]
+
+
+def _sizes(content: dict, file: Path, kind: str) -> Sizes:
+    sizes = {}
+    for number, row in enumerate(content["images"]):
+        if not isinstance(row, dict) or row.get("id") is None:
+            raise ValueError(f"{file}: image {number} (from 0) has no id; write it there")
+        if row["id"] in sizes:
+            raise ValueError(f"{file}: image id {row['id']} stands more than once; ids must differ")
+        if kind == "segm" and not (row.get("height") and row.get("width")):
+            raise ValueError(f"{file}: image {row['id']} has no height and width, which masks need")
+        sizes[row["id"]] = (int(row.get("height") or 0), int(row.get("width") or 0))
+    return dict(sorted(sizes.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _by_image(rows: list[dict], file: Path, sizes: Sizes, label_of: dict, kind: str) -> dict[int | str, list[dict]]:
+    """Checked results of each image, boxes as xyxy and masks as run lengths under the kind's own name."""
+    found: dict = {id: [] for id in sizes}
+    for number, row in enumerate(rows):
+        place = f"{file}: result {number}"
+        for key, ids in (("image_id", sizes), ("category_id", label_of)):
+            if key not in row:
+                raise ValueError(f"{place} has no {key}")
+            if row[key] not in ids:
+                raise ValueError(f"{place} has {key} {row[key]!r}, unknown to the ground truth")
+        if not _is_number(row.get("score")):
+            raise ValueError(f"{place}: score must be a finite number, got {row.get('score')!r}")
+        what = _box(row.get("bbox"), place) if kind == "bbox" else _mask(row.get("segmentation"), place, sizes, row)
+        found[row["image_id"]].append({"category_id": row["category_id"], "score": row["score"], kind: what})
+    return found
+
+
+def _box(box: object, place: str) -> list[float]:
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) < 0:
+        raise ValueError(f"{place}: bbox must be [x, y, width, height], finite and not negative in size, got {box!r}")
+    return [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+
+
+def _mask(segmentation: object, place: str, sizes: Sizes, row: dict) -> RunLengths:
+    try:
+        return run_lengths(segmentation, sizes[row["image_id"]])
+    except ValueError as error:
+        raise ValueError(f"{place}: segmentation: {error}") from error
+
+
+def _truth(rows: list[dict], file: Path, size_hw: tuple[int, int], label_of: dict, kind: str) -> Truth:
+    masks = None
+    if kind == "segm":
+        masks = []
+        for row in rows:
+            try:
+                masks.append(run_lengths(row.get("segmentation"), size_hw))
+            except ValueError as error:
+                raise ValueError(f"{place_of(file, row)}: {error}") from error
+        boxes, own = np.zeros((len(rows), 4)), mask_areas(masks)
+    else:
+        boxes = boxes_of(rows, file)
+        if (broken := ~np.isfinite(boxes).all(axis=1)).any():
+            raise ValueError(f"{place_of(file, rows[broken.argmax()])}: a bbox that is not finite")
+        own = areas(boxes)
+    stated = [row.get("area") for row in rows]
+    return Truth(
+        boxes_xyxy=boxes,
+        labels=np.array([label_of[row["category_id"]] for row in rows], np.int64),
+        ignore=np.array([bool(row.get("iscrowd")) for row in rows], bool),
+        area=np.array([value if area is None else area for area, value in zip(stated, own, strict=True)], np.float64),
+        masks=masks,
+    )
+
+
+def _found(rows: list[dict], label_of: dict, kind: str) -> Found:
+    boxes = [row["bbox"] for row in rows] if kind == "bbox" else np.zeros((len(rows), 4))
+    return Found(
+        boxes_xyxy=np.array(boxes, np.float64).reshape(-1, 4),
+        scores=np.array([row["score"] for row in rows], np.float64),
+        labels=np.array([label_of[row["category_id"]] for row in rows], np.int64),
+        masks=[row["segm"] for row in rows] if kind == "segm" else None,
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
