@@ -18,11 +18,13 @@ from xseg.data.classes import (
 from xseg.data.classification import ClassificationDataset, ImageFolder, ImageList, ShapesClassification
 from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
 from xseg.data.coco import CocoDetection, ShapesDetection
+from xseg.data.coco_panoptic import CocoPanoptic
 from xseg.data.collate import collate
 from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
 from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
+from xseg.data.panoptic import CityscapesPanoptic, PanopticDataset, ShapesPanoptic
 from xseg.data.rle import decode_masks, encode_masks
 from xseg.data.shapes import write_shapes
 from xseg.data.transforms import (
@@ -49,8 +51,10 @@ __all__ = [
     "CentreCrop",
     "Cityscapes",
     "CityscapesInstances",
+    "CityscapesPanoptic",
     "ClassificationDataset",
     "CocoDetection",
+    "CocoPanoptic",
     "DetectionDataset",
     "Draw",
     "ImageFile",
@@ -59,6 +63,7 @@ __all__ = [
     "ImageMaskFolder",
     "MaskModeError",
     "Objects",
+    "PanopticDataset",
     "PhotometricDistortion",
     "RandomFlip",
     "RandomResize",
@@ -69,6 +74,7 @@ __all__ = [
     "Shapes",
     "ShapesClassification",
     "ShapesDetection",
+    "ShapesPanoptic",
     "VOCDetection",
     "cityscapes_label_map",
     "collate",

@@ -46,7 +46,7 @@ def write_analysis(
     for kind, values in scores.items():
         names = [f"{iou:.2f}" for iou in IOUS[CURVES]]
         curves_picture(out / f"curves.{kind}.png", values.precision[CURVES, :, :, 0], RECALLS, names, classes)
-    for stale in out.glob("worst/*.jpg"):
+    for stale in out.glob("worst/*_errors*.jpg"):
         stale.unlink()
     pictures = []
     for rank, item in enumerate(worst_images(entries, next(iter(scores)), num_worst), start=1):

@@ -45,8 +45,14 @@ class DetectionMetric(BaseMetric):
         self.scores: dict[str, CocoScores | VocScores] = {}
         self.entries: list[Entry] = []
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by label: the data set's classes, or those of them that are `things` (see `PanopticDataset`)."""
+        names, things = self.dataset_meta["classes"], self.dataset_meta.get("things")
+        return tuple(names) if things is None else tuple(names[index] for index in things)
+
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        num_classes = len(self.dataset_meta["classes"])
+        num_classes = len(self.classes)
         with_masks = self.kinds is None or "segm" in self.kinds
         for sample, result in zip(data_batch["samples"], data_samples, strict=True):
             self.results.append(entry_of(sample, result, num_classes, with_masks))
@@ -77,7 +83,7 @@ class DetectionMetric(BaseMetric):
 
     def report(self) -> dict:
         """The numbers, and AP by class, as plain values in percent; None where there is nothing to find."""
-        classes = self.dataset_meta["classes"]
+        classes = self.classes
         by_class = {
             f"{kind}_AP": dict(zip(classes, map(percent, scores.ap), strict=True))
             for kind, scores in self.scores.items()
@@ -92,7 +98,7 @@ class DetectionMetric(BaseMetric):
             ("class", *(f"{kind} AP %" for kind in self.scores)),
             [
                 (name, *(cell(percent(value)) for value in values))
-                for name, *values in zip(self.dataset_meta["classes"], *columns, strict=True)
+                for name, *values in zip(self.classes, *columns, strict=True)
             ],
             [("mean", *(cell(metrics[f"{kind}_mAP"]) for kind in self.scores))],
         )
@@ -102,14 +108,13 @@ class DetectionMetric(BaseMetric):
 
         Of the kinds that were evaluated; VOC's mAP alone leaves nothing.
         """
-        classes = self.dataset_meta["classes"]
-        category_ids = self.dataset_meta.get("category_ids") or range(1, len(classes) + 1)
+        category_ids = self.dataset_meta.get("category_ids") or range(1, len(self.classes) + 1)
         coco = {kind: self.scores[kind] for kind in KINDS if kind in self.scores}
         files = [write_results(out, self.entries, category_ids, kind).name for kind in coco]
-        return files + (write_analysis(out, self.entries, coco, classes, self.num_worst) if coco else [])
+        return files + (write_analysis(out, self.entries, coco, self.classes, self.num_worst) if coco else [])
 
     def _scores(self, entries: list[Entry]) -> dict[str, CocoScores | VocScores]:
-        num_classes = len(self.dataset_meta["classes"])
+        num_classes = len(self.classes)
         kinds = self.kinds
         if kinds is None:
             masks = [part.masks for entry in entries for part in (entry.truth, entry.found)]
