@@ -59,6 +59,21 @@ def draw_boxes(
     return drawn
 
 
+def segment_colours(labels: Sequence[int], palette: Palette) -> np.ndarray:
+    """(S, 3) uint8: for each segment a colour of its own, near that of its class, and none black, which is void."""
+    taken, colours = {(0, 0, 0)}, []
+    for label in labels:
+        shift, colour = 0, tuple(map(int, palette[label]))
+        while colour in taken:
+            shift += 1
+            colour = tuple(
+                (value + shift * step) % 256 for value, step in zip(palette[label], (37, 22, 29), strict=True)
+            )
+        taken.add(colour)
+        colours.append(colour)
+    return np.array(colours, np.uint8).reshape(-1, 3)
+
+
 def panel(tiles: Sequence[np.ndarray], titles: Sequence[str], min_height: int = 240) -> np.ndarray:
     """Pictures of one size side by side, each under its title; small ones are enlarged to be seen."""
     scale = max(1, -(-min_height // tiles[0].shape[0]))
