@@ -99,6 +99,7 @@ def add_eval(commands) -> None:
     command.add_argument(
         "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun"
     )
+    command.add_argument("--panoptic", action="store_true", help="panoptic quality too, of a model with both heads")
     add_deploy_argument(command)
     command.set_defaults(run=run_eval)
 
@@ -304,7 +305,13 @@ def run_eval(arguments) -> int:
     cfg = read_config(arguments)
     out = Path(arguments.out or default_folder(arguments.weights or cfg.get("weights") or "", cfg))
     report = evaluate(
-        cfg, arguments.weights, out=out, num_worst=arguments.worst, launcher=arguments.launcher, deploy=arguments.deploy
+        cfg,
+        arguments.weights,
+        out=out,
+        num_worst=arguments.worst,
+        launcher=arguments.launcher,
+        deploy=arguments.deploy,
+        panoptic=arguments.panoptic,
     )
     if is_main_process():
         print_report(report, out)

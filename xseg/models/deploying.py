@@ -54,14 +54,15 @@ def deployed(model: nn.Module, dtype: torch.dtype | str | None, compile: bool, s
         own = [Pair(*(name.removeprefix(prefix) for name in pair)) for pair in pairs if pair.conv.startswith(prefix)]
         model.backbone._build = partial(_build_folded, model.backbone._build, own)
     model.to(memory_format=torch.channels_last)
-    narrow = [model.backbone] if hasattr(model.head, "decode") else [model.backbone, model.head]
+    detects = hasattr(getattr(model, "detection_head", model.head), "decode")
+    narrow = [model.backbone] if detects else [model.backbone, model.head]
     for part in narrow:  # a detection head stays as it is: bf16 cannot tell pixel 257 from 258
         part.to(dtype)
     if dtype.itemsize < 4:
         narrow[-1].register_forward_hook(_widen)
     _guard(model, dtype)
     if compile:
-        for part in (model.backbone, model.head):
+        for part in filter(None, (model.backbone, model.head, getattr(model, "detection_head", None))):
             part.compile(options={"freezing": True})
     return model
 
