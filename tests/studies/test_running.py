@@ -89,6 +89,7 @@ def test_a_stopped_study_goes_on_to_the_numbers_of_an_unbroken_one(finished, tmp
     for name, again in results(tmp_path / "s").items():
         run = unbroken[name]
         assert [(r["step"], r["top1"]) for r in again["profile"]] == [(r["step"], r["top1"]) for r in run["profile"]]
+        assert again["profile"][0]["seconds"] < again["profile"][1]["seconds"]
 
 
 def test_a_folder_of_other_settings_is_refused(finished, capsys):
