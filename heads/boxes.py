@@ -99,15 +99,16 @@ def select(
     """
     found = []
     num_classes = scores.shape[1]
+    # sizes are symbols while a model is exported: no min(), max() or tensors of them
     for level_scores, level_boxes in zip(scores.split(list(per_level)), boxes_xyxy.split(list(per_level)), strict=True):
-        best, index = level_scores.flatten().topk(min(rule.topk, level_scores.numel()))
+        best, index = level_scores.flatten().topk(torch.sym_min(rule.topk, level_scores.numel()))
         sure = best > rule.score_threshold
         best, index = best[sure], index[sure]
         found.append((level_boxes[index // num_classes], best, index % num_classes))
     boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     height, width = size_hw
-    limits = boxes.new_tensor([width, height, width, height])
-    boxes = torch.minimum(boxes.clamp(min=0), limits)
-    apart = labels.to(boxes) * (max(height, width) + 1)  # classes do not suppress each other
+    limits = (width, height, width, height)
+    boxes = torch.stack([edge.clamp(0, limit) for edge, limit in zip(boxes.unbind(1), limits, strict=True)], 1)
+    apart = labels.to(boxes) * (height + width)  # classes do not suppress each other
     kept = nms(boxes + apart.unsqueeze(1), best, rule.nms_iou)[: rule.max_detections]
     return Detections(boxes[kept], best[kept], labels[kept])

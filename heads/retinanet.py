@@ -78,7 +78,7 @@ class RetinaNet(nn.Module):
         logits = flatten([self.classifier(self.class_tower(m)) for m in maps], self.num_classes)
         deltas = flatten([self.regressor(self.box_tower(m)) for m in maps], 4)
         anchors = grid(self.anchors, maps, self.fpn.strides)
-        return RetinaNetOutput(logits, deltas, torch.cat(anchors), [len(level) for level in anchors])
+        return RetinaNetOutput(logits, deltas, torch.cat(anchors), [level.shape[0] for level in anchors])
 
     def loss(self, output: RetinaNetOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Focal loss and L1 of the coded boxes, of each image over its matched anchors, averaged over the images."""

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from backbones.separable import DepthwiseConv
+from xseg.models.engines import choose, on_engine
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CONVOLUTIONS = (nn.Conv2d.forward, DepthwiseConv.forward)  # those whose output is linear in their own weight
@@ -35,11 +36,17 @@ class Pair(NamedTuple):
     bn: str
 
 
-def deployed(model: nn.Module, dtype: torch.dtype | str | None, compile: bool, size_hw: Sequence[int]) -> nn.Module:
+def deployed(
+    model: nn.Module, dtype: torch.dtype | str | None, compile: bool, size_hw: Sequence[int], backend: str
+) -> nn.Module:
     """A copy of a `Model` for prediction; what it is and what the arguments mean stands at `Model.deploy`."""
     if model.deployed:
         raise ValueError(REFUSAL.format("deploy"))
-    dtype = read_dtype(dtype) or next(model.backbone.parameters()).dtype
+    first = next(model.backbone.parameters())
+    dtype = read_dtype(dtype) or first.dtype
+    backend = choose(backend, dtype, first.device, compile)
+    if backend != "torch":
+        return on_engine(deployed(model, torch.float32, False, size_hw, "torch"), backend, dtype)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for name in ("aux_head", "losses"):
         if hasattr(model, name):
