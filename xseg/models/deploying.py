@@ -121,7 +121,7 @@ def watched(model: nn.Module, size_hw: Sequence[int]) -> Watch:
 
 
 class Watch(TorchFunctionMode):
-    """Notes every convolution's output and who reads it: a BatchNorm by its name, RELU, or "" for any other function."""
+    """Notes every convolution's output and who reads it: a BatchNorm by its name, RELU, or "" for any other."""
 
     def __init__(self, model: nn.Module):
         super().__init__()

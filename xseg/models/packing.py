@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbones.separable import MOST_PADDING, DepthwiseConv, atrous_depthwise
+
 RELUS: tuple[Callable, ...] = (F.relu, torch.relu, Tensor.relu)
 
 
@@ -31,12 +33,20 @@ class PackedConv(nn.Conv2d):
         shape = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)
         super().__init__(*shape, conv.groups, bias=conv.bias is not None, device="meta")
         self.weight, self.bias, self.rectify = conv.weight, conv.bias, rectify
+        self.ours = isinstance(conv, DepthwiseConv)
         self.packed: tuple[object, Tensor] | None = None  # what it was laid out for, and the weight
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or x.requires_grad or torch.compiler.is_exporting():
             y = super().forward(x)
-            return y.relu() if self.rectify else y
+        elif self.ours and self.dilation[1] > MOST_PADDING and self.stride == (1, 1):  # oneDNN has no fast kernel
+            y = atrous_depthwise(x, self.weight, self.dilation)
+            y = y if self.bias is None else y + self.bias[:, None, None]
+        else:
+            return self._fused(x)
+        return y.relu() if self.rectify else y
+
+    def _fused(self, x: Tensor) -> Tensor:
         ops, shape = torch.ops.mkldnn, (self.padding, self.stride, self.dilation, self.groups)
         if self.packed is None or self.packed[0] != (shape, x.dtype):
             weight = ops._reorder_convolution_weight(self.weight, *shape, list(x.shape))
@@ -65,8 +75,12 @@ def unshare_relus(model: nn.Module) -> None:
 
 
 def pack(model: nn.Module, rectified: Iterable[str]) -> None:
-    """Every plain convolution as `PackedConv`; those named are read by ReLUs alone."""
+    """Every convolution as `PackedConv`; those named are read by ReLUs alone."""
     rectified = set(rectified)
     for name, module in list(model.named_modules()):
-        if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+        if (
+            type(module) in (nn.Conv2d, DepthwiseConv)
+            and module.padding_mode == "zeros"
+            and not isinstance(module.padding, str)
+        ):
             model.set_submodule(name, PackedConv(module, name in rectified))
