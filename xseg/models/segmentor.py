@@ -98,7 +98,7 @@ class Segmentor(Model):
         """
         height, width = images.shape[-2:]
         stride, extra = max(self.backbone.strides), int(self.head.align_corners)
-        padded_h, padded_w = (-(-(size - extra) // stride) * stride + extra for size in (height, width))
+        padded_h, padded_w = (size + (extra - size) % stride for size in (height, width))
         padded = F.pad(images, (0, padded_w - width, 0, padded_h - height))
         logits = self.head(self.backbone(padded))
         return CoarseLogits(logits, (padded_h, padded_w), (height, width), self.head.align_corners)
