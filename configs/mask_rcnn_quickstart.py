@@ -15,19 +15,19 @@ from xseg.models import Detector
 
 model = dict(
     type=Detector,
-    backbone=dict(type=AlignedXception, depth=41, width=0.25, out=("c2", "c3", "c4", "c5")),
+    backbone=dict(type=AlignedXception, depth=41, width=0.25, out=("c3", "c4", "c5")),
     head=dict(
         type=MaskRCNN,
         channels=64,
-        num_levels=4,
+        num_levels=3,
         anchor_size=4,
         norm="group",
         hidden=256,
         mask_convs=2,
-        rpn_samples=128,
-        roi_samples=64,
-        train_proposals=(200, 200),
-        test_proposals=(200, 100),
+        rpn_samples=64,
+        roi_samples=32,
+        train_proposals=(100, 100),
+        test_proposals=(100, 100),
     ),
     size=None,
     channels_last=True,
@@ -35,8 +35,8 @@ model = dict(
 train_dataloader.dataset.with_masks = True
 val_dataloader.dataset.with_masks = True
 optim_wrapper.optimizer.lr = 4e-3
-train_cfg.max_iters = 900
-train_cfg.val_interval = 900
-param_scheduler[1].end = 901
-default_hooks.checkpoint.interval = 450
+train_cfg.max_iters = 600
+train_cfg.val_interval = 600
+param_scheduler[1].end = 601
+default_hooks.checkpoint.interval = 300
 default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -113,8 +113,8 @@ class FasterRCNN(nn.Module):
         }
 
     def decode(self, output: RCNNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Detections]:
-        """Detections of each image, whose size within the batch is `sizes_hw[i]`; `rule.topk` counts for all classes
-        and regions of an image together."""
+        """Detections of each image, whose size within the batch is `sizes_hw[i]`. Candidates are the `rule.topk`
+        likeliest regions of each class."""
         rois = self.rpn.proposals(output.rpn, sizes_hw, self.test_proposals)
         logits, deltas = (raw.float() for raw in self.box_head(self.pool(output.maps, rois, BOX_SIZE)))
         boxes = decode(deltas / deltas.new_tensor(CODE_WEIGHTS), torch.cat(rois).unsqueeze(1))  # (R, classes, 4)
@@ -178,9 +178,10 @@ class MaskRCNN(FasterRCNN):
 
 def select_by_class(scores: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int], rule: Selection) -> Detections:
     """Detections of one image: scores (R, classes), a box for every class (R, classes, 4)."""
-    best, index = scores.flatten().topk(min(rule.topk, scores.numel()))
-    boxes, labels = clip(boxes_xyxy.flatten(0, 1)[index], size_hw), index % scores.shape[1]
-    kept = (best > rule.score_threshold) & (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
+    best, region = scores.topk(min(rule.topk, len(scores)), 0)
+    labels = torch.arange(scores.shape[1], device=scores.device).expand_as(region)
+    boxes = clip(boxes_xyxy[region, labels], size_hw)
+    kept = (best > rule.score_threshold) & (boxes[..., 2:] - boxes[..., :2] >= MIN_SIDE).all(-1)
     boxes, best, labels = boxes[kept], best[kept], labels[kept]
     kept = suppress(boxes, best, labels, size_hw, rule)
     return Detections(boxes[kept], best[kept], labels[kept])

@@ -27,7 +27,9 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize("name", ["retinanet_quickstart", "fcos_quickstart"])
+@pytest.mark.parametrize(
+    "name", ["retinanet_quickstart", "fcos_quickstart", "faster_rcnn_quickstart", "mask_rcnn_quickstart"]
+)
 def test_train_evaluate_predict(name, tmp_path, capsys):
     root = ["--data-root", f"{tmp_path}/shapes"]
     assert main(["train", name, *root, "--work-dir", f"{tmp_path}/run", *TINY]) == 0
@@ -36,6 +38,10 @@ def test_train_evaluate_predict(name, tmp_path, capsys):
     assert report["images"] == 4 and 0 <= report["bbox_mAP_50"] <= 100
     rows = json.loads((tmp_path / "run" / "eval" / "results.bbox.json").read_text())
     assert all(row["category_id"] in (1, 2, 3, 4) for row in rows)
+    if name == "mask_rcnn_quickstart":
+        assert 0 <= report["segm_mAP_50"] <= 100
+        rows = json.loads((tmp_path / "run" / "eval" / "results.segm.json").read_text())
+        assert all(row["segmentation"]["size"] == [128, 128] for row in rows)
     out = tmp_path / "out"
     assert main(["predict", f"{tmp_path}/run", f"{tmp_path}/shapes/JPEGImages", "--out", f"{out}"]) == 0
     assert len(list((out / "drawn").glob("*.jpg"))) == len(list((out / "boxes").glob("*.json"))) == 10

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.registry import METRICS
 
-from xseg.data import ShapesDetection, collate
+from xseg.data import ShapesDetection, collate, encode_masks
 from xseg.evaluation import DetectionMetric
 from xseg.evaluation.detection import in_order
 from xseg.evaluation.entries import Entry
@@ -86,6 +86,8 @@ def test_masks_are_evaluated_where_both_have_them(tmp_path):
     metric.process(batch, results)
     metrics = metric.evaluate(4)
     assert metrics["bbox_mAP"] == 100 and metrics["segm_mAP"] < 20
+    metric.process(batch, [item | dict(masks=encode_masks(item["masks"])) for item in results])
+    assert metric.evaluate(4) == metrics, "run lengths, as the model gives them"
     (tmp_path / "out").mkdir()
     assert metric.write(tmp_path / "out")[:2] == ["results.bbox.json", "results.segm.json"]
     rows = json.loads((tmp_path / "out" / "results.segm.json").read_text())

@@ -11,13 +11,14 @@ from heads import FasterRCNN, MaskRCNN
 from heads.anchors import BETWEEN, NEGATIVE
 from heads.boxes import Selection, Target
 from heads.masks import paste
+from heads.rcnn import select_by_class
 from heads.roi import pool
-from heads.rpn import draw
+from heads.rpn import RPN, RPNOutput, draw
 
 CHANNELS, STRIDES = (256, 512, 1024, 2048), (4, 8, 16, 32)
 SIZES = [(128, 192), (100, 170)]
 EVERYTHING = 10**6  # samples: all there are, so that nothing is left to chance
-RULE = Selection(0.05, 0.5, topk=10**5, max_detections=50)
+RULE = Selection(max_detections=50)
 
 
 def copied(head, theirs):
@@ -52,6 +53,7 @@ def pair(request):
     build = {FasterRCNN: fasterrcnn_resnet50_fpn, MaskRCNN: maskrcnn_resnet50_fpn}[request.param]
     judge = build(weights=None, weights_backbone=None, num_classes=6).eval()
     sharpen(judge.rpn.head.cls_logits, judge.rpn.head.bbox_pred, judge.roi_heads.box_predictor)
+    judge.rpn.head.bbox_pred.weight.data *= 0.1  # proposals near their anchors, so that some find objects
     for part in (judge.rpn, judge.roi_heads):
         part.fg_bg_sampler.batch_size_per_image = EVERYTHING
     judge.roi_heads.detections_per_img = RULE.max_detections
@@ -110,8 +112,14 @@ def blocks(boxes, size_hw):
 
 
 OBJECTS = [[10.0, 20, 60, 90], [30, 30, 34, 36], [100, 10, 169, 99]]
+OBJECTS += [[x, y, x + 40, y + 20] for x in range(0, 130, 20) for y in range(0, 80, 10)]
 FULL, EMPTY = (
-    Target(torch.tensor(boxes).reshape(-1, 4), torch.tensor([0, 3, 1])[: len(boxes)], blocks(boxes, SIZES[1]), SIZES[1])
+    Target(
+        torch.tensor(boxes).reshape(-1, 4),
+        torch.tensor([0, 3, 1] * 20)[: len(boxes)],
+        blocks(boxes, SIZES[1]),
+        SIZES[1],
+    )
     for boxes in (OBJECTS, [])
 )
 
@@ -123,7 +131,12 @@ def test_same_losses_as_torchvision(pair, targets):
     targets = [target._replace(size_hw=size) for target, size in zip(targets, SIZES, strict=True)]
     wanted = [{"boxes": t.boxes_xyxy, "labels": t.labels + 1, "masks": t.masks} for t in targets]
     _, theirs = run_judge(judge.train(), features, wanted)
+    drawn, roi_loss = [], ours.roi_loss
+    ours.roi_loss = lambda maps, rois, matched, targets: drawn.extend(matched) or roi_loss(maps, rois, matched, targets)
     mine = ours.loss(ours([*features.values()]), targets)
+    del ours.roi_loss
+    count = sum(len(target.labels) for target in targets)
+    assert (torch.cat(drawn) >= 0).sum() > count or count == 0, "not the objects alone, but proposals that find them"
     names = dict(loss_objectness="loss_objectness", loss_proposal="loss_rpn_box_reg")
     names |= dict(loss_class="loss_classifier", loss_box="loss_box_reg", loss_mask="loss_mask")
     assert len(mine) == len(theirs)
@@ -178,6 +191,19 @@ def test_draws():
     assert draw(matched, 64, 0.25).sum(1).tolist() == [64, 64]
 
 
+def test_proposals_on_paper():
+    """Anchors of two levels, moved by nothing: one box on both levels, its neighbour at IoU 0.9 on the first, one that
+    is outside the image, one that leaves it."""
+    anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [70, 0, 80, 10], [0, 0, 10, 10], [40, 40, 60, 60]])
+    scores = torch.tensor([[5.0, 4, 3, 2, 1]])
+    rpn = RPN(8, (4, 8))
+    output = RPNOutput(scores, torch.zeros(1, 5, 4), anchors, [3, 2])
+    (boxes,) = rpn.proposals(output, [(50, 50)], Selection(0.0, 0.7))
+    assert boxes.tolist() == [[0, 0, 10, 10], [0, 0, 10, 10], [40, 40, 50, 50]]
+    (boxes,) = rpn.proposals(output, [(50, 50)], Selection(0.0, 0.95, topk=2, max_detections=3))
+    assert boxes.tolist() == [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10]]
+
+
 def small(cls=MaskRCNN, in_strides=STRIDES, **options):
     options = dict(channels=8, hidden=16, rpn_samples=32, roi_samples=16, train_proposals=(50, 50), **options)
     return cls(3, (4, 4, 6, 6), in_strides, **options)
@@ -227,8 +253,20 @@ def test_other_box_heads(options):
     assert len(head.decode(head(features_of()), [(64, 64)] * 2, Selection(0.0))[0].scores) == 100
 
 
+def test_selection_on_paper():
+    """Two regions; of the first class the boxes overlap by 2/3, of the second one is a line and one beyond the edge."""
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [5, 0, 5, 90]], [[0, 0, 10, 12], [95, 20, 120, 30]]])
+    scores = torch.tensor([[0.9, 0.8], [0.7, 0.06]])
+    found = select_by_class(scores, boxes, (45, 100), Selection())
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.06]))
+    assert found.labels.tolist() == [0, 1] and found.boxes_xyxy[1].tolist() == [95, 20, 100, 30]
+    assert len(select_by_class(scores, boxes, (45, 100), Selection(nms_iou=0.9)).scores) == 3
+    assert len(select_by_class(scores, boxes, (45, 100), Selection(nms_iou=0.9, topk=1)).scores) == 1
+
+
 def test_nothing_found():
     head = small()
+    assert len(select_by_class(torch.zeros(0, 3), torch.zeros(0, 3, 4), (9, 9), Selection()).scores) == 0
     found = head.decode(head(features_of()), [(64, 64), (3, 5)], Selection(score_threshold=1.0))
     assert all(len(part.scores) == 0 and part.masks.shape == (0, 28, 28) for part in found)
 

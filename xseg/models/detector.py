@@ -28,7 +28,8 @@ class Detector(Model):
     Args:
         backbone: a module by contract, or the config of one.
         head: the config of a detection head (`RetinaNet`, `MaskRCNN`, …); its `in_channels` and `in_strides` come from
-            the backbone.
+            the backbone. `forward(features)` gives its raw output, which `loss(output, targets)` and `decode(output,
+            sizes_hw, selection)` read; only these two know objects and sizes of the images.
         preprocessor: mean and std; default Xception's.
         size: (shortest, longest) edge in pixels to which images are resized for prediction, or None for as they are.
         selection: dict of `heads.boxes.Selection`: score_threshold, nms_iou, topk, max_detections.

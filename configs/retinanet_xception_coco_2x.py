@@ -1,0 +1,22 @@
+"""RetinaNet on the original Xception, COCO 2017, 2x.
+xseg train retinanet_xception_coco_2x --data-root COCO
+Result: not measured; none published for this backbone (arXiv:1708.02002)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.coco import *
+    from ._base_.runtime import *
+    from ._base_.schedule_2x import *
+
+from backbones import Xception
+from heads import RetinaNet
+from xseg.models import Detector
+
+load_from = "xception_keras_notop"
+model = dict(
+    type=Detector,
+    backbone=dict(type=Xception, out=("c3", "c4", "c5"), pool_padding="tensorflow", frozen_stages=1, frozen_bn=True),
+    head=dict(type=RetinaNet, num_classes=80),
+)
+default_hooks.checkpoint.save_best = "bbox_mAP"
