@@ -19,6 +19,7 @@ from xseg.data.classification import ClassificationDataset, ImageFolder, ImageLi
 from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
 from xseg.data.coco import CocoDetection, ShapesDetection
 from xseg.data.collate import collate
+from xseg.data.copy_paste import CopyPaste
 from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
@@ -51,6 +52,7 @@ __all__ = [
     "CityscapesInstances",
     "ClassificationDataset",
     "CocoDetection",
+    "CopyPaste",
     "DetectionDataset",
     "Draw",
     "ImageFile",
