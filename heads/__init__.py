@@ -6,6 +6,17 @@ from heads.dense_cell import DeepLabV3PlusDPC
 from heads.fcn import FCNHead
 from heads.fcos import FCOS
 from heads.fpn import FPN
+from heads.rcnn import FasterRCNN, MaskRCNN
 from heads.retinanet import RetinaNet
 
-__all__ = ["FCOS", "FPN", "ClassificationHead", "DeepLabV3Plus", "DeepLabV3PlusDPC", "FCNHead", "RetinaNet"]
+__all__ = [
+    "FCOS",
+    "FPN",
+    "ClassificationHead",
+    "DeepLabV3Plus",
+    "DeepLabV3PlusDPC",
+    "FCNHead",
+    "FasterRCNN",
+    "MaskRCNN",
+    "RetinaNet",
+]

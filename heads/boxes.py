@@ -1,4 +1,4 @@
-"""What dense detectors share: towers of convolutions, flat predictions, box coding, and the choice of detections.
+"""What detectors share: towers of convolutions, flat predictions, box coding, and the choice of detections.
 
 Boxes are xyxy in pixels of the image as fed to the model, positions are flat: (N, positions of all levels, …).
 """
@@ -15,18 +15,23 @@ MAX_LOG_SCALE = math.log(1000 / 16)  # a decoded box is at most this much larger
 
 
 class Target(NamedTuple):
-    """The objects of one image: boxes_xyxy (M, 4) float, labels (M,) int64."""
+    """The objects of one image: boxes_xyxy (M, 4) float, labels (M,) int64, masks (M, h, w) 0 or 1 where a head wants
+    them; size_hw of the image within the batch, whose rest is padding; None: all of it is image."""
 
     boxes_xyxy: Tensor
     labels: Tensor
+    masks: Tensor | None = None
+    size_hw: Sequence[int] | None = None
 
 
 class Detections(NamedTuple):
-    """What was found in one image, the surest first: boxes_xyxy (K, 4), scores (K,), labels (K,)."""
+    """What was found in one image, the surest first: boxes_xyxy (K, 4), scores (K,), labels (K,), and from heads with
+    masks the probability (K, S, S) of belonging to the object, in S x S cells of its box."""
 
     boxes_xyxy: Tensor
     scores: Tensor
     labels: Tensor
+    masks: Tensor | None = None
 
 
 class Selection(NamedTuple):
@@ -105,9 +110,19 @@ def select(
         best, index = best[sure], index[sure]
         found.append((level_boxes[index // num_classes], best, index % num_classes))
     boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    height, width = size_hw
-    limits = boxes.new_tensor([width, height, width, height])
-    boxes = torch.minimum(boxes.clamp(min=0), limits)
-    apart = labels.to(boxes) * (max(height, width) + 1)  # classes do not suppress each other
-    kept = nms(boxes + apart.unsqueeze(1), best, rule.nms_iou)[: rule.max_detections]
+    boxes = clip(boxes, size_hw)
+    kept = suppress(boxes, best, labels, size_hw, rule)
     return Detections(boxes[kept], best[kept], labels[kept])
+
+
+def clip(boxes_xyxy: Tensor, size_hw: Sequence[int]) -> Tensor:
+    """(…, 4) boxes cut at the borders of the image."""
+    height, width = size_hw
+    return torch.minimum(boxes_xyxy.clamp(min=0), boxes_xyxy.new_tensor([width, height, width, height]))
+
+
+def suppress(boxes_xyxy: Tensor, scores: Tensor, groups: Tensor, size_hw: Sequence[int], rule: Selection) -> Tensor:
+    """Indices (K,) of what NMS leaves of boxes (L, 4) inside the image, the surest first; groups (L,) int64, classes or
+    levels, do not suppress each other."""
+    apart = groups.to(boxes_xyxy) * (max(size_hw) + 1)
+    return nms(boxes_xyxy + apart.unsqueeze(1), scores, rule.nms_iou)[: rule.max_detections]

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from heads.boxes import Detections, Selection, Target, centre_and_size, flatten, init_normal, init_prior, select, tower
-from heads.fpn import FPN
-from heads.retinanet import NEGATIVE, chosen
+from heads.anchors import NEGATIVE, chosen
+from heads.boxes import Detections, Selection, Target, centre_and_size, flatten, select
+from heads.dense import DenseDetector
 
 
 class FCOSOutput(NamedTuple):
@@ -29,13 +29,11 @@ class FCOSOutput(NamedTuple):
     per_level: list[int]
 
 
-class FCOS(nn.Module):
+class FCOS(DenseDetector):
     """Shapes: features (N, in_channels[i], h_i, w_i) -> `FCOSOutput`.
 
     Args:
-        in_channels, in_strides: of the features, C3 to C5; the model fills them from the backbone.
-        channels: of pyramid and towers.
-        extra: of `FPN`, which makes P6 and P7.
+        in_channels to extra: as of `DenseDetector`.
         centre_radius: positions within this many strides of an object's centre find it.
         norm: of the towers, "group" as published or "none".
     """
@@ -52,24 +50,13 @@ class FCOS(nn.Module):
         centre_radius: float = 1.5,
         norm: str = "group",
     ):
-        super().__init__()
-        self.num_classes, self.centre_radius = num_classes, centre_radius
-        self.fpn = FPN(in_channels, in_strides, channels, num_levels, extra)
-        self.class_tower, self.box_tower = tower(channels, num_convs, norm), tower(channels, num_convs, norm)
-        self.classifier = nn.Conv2d(channels, num_classes, 3, padding=1)
-        self.regressor = nn.Conv2d(channels, 4, 3, padding=1)
+        super().__init__(num_classes, in_channels, in_strides, channels, num_convs, num_levels, extra, norm)
+        self.centre_radius = centre_radius
         self.centreness = nn.Conv2d(channels, 1, 3, padding=1)
-        for module in (self.class_tower, self.box_tower, self.classifier, self.regressor, self.centreness):
-            init_normal(module)
-        init_prior(self.classifier)
-
-    def set_strides(self, in_strides: Sequence[int]) -> None:
-        self.fpn.set_strides(in_strides)
+        self._init_predictors()
 
     def forward(self, features: Sequence[Tensor]) -> FCOSOutput:
-        maps = self.fpn(features)
-        logits = flatten([self.classifier(self.class_tower(m)) for m in maps], self.num_classes)
-        towers = [self.box_tower(m) for m in maps]
+        maps, logits, towers = self.predict(features)
         distances = flatten([self.regressor(m).relu() for m in towers], 4)
         centreness = flatten([self.centreness(m) for m in towers], 1).squeeze(-1)
         points = [grid_points(m, stride) for m, stride in zip(maps, self.fpn.strides, strict=True)]

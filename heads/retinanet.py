@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import box_iou, sigmoid_focal_loss
+from torchvision.ops import sigmoid_focal_loss
 
-from heads.boxes import Detections, Selection, Target, decode, encode, flatten, init_normal, init_prior, select, tower
-from heads.fpn import FPN
-
-NEGATIVE, BETWEEN = -1, -2  # what an anchor without an object is matched to
+from heads.anchors import BETWEEN, chosen, grid, match
+from heads.boxes import Detections, Selection, Target, decode, encode, flatten, select
+from heads.dense import DenseDetector
 
 
 class RetinaNetOutput(NamedTuple):
@@ -27,13 +26,11 @@ class RetinaNetOutput(NamedTuple):
     per_level: list[int]
 
 
-class RetinaNet(nn.Module):
+class RetinaNet(DenseDetector):
     """Shapes: features (N, in_channels[i], h_i, w_i) -> `RetinaNetOutput`.
 
     Args:
-        in_channels, in_strides: of the features, C3 to C5; the model fills them from the backbone.
-        channels: of pyramid and towers.
-        extra: of `FPN`, which makes P6 and P7.
+        in_channels to extra: as of `DenseDetector`.
         anchor_size: smallest anchor in strides; each level has three sizes an octave.
         ratios: height / width of anchors.
         norm: of the towers, "none" as published or "group".
@@ -56,27 +53,16 @@ class RetinaNet(nn.Module):
         positive_iou: float = 0.5,
         negative_iou: float = 0.4,
     ):
-        super().__init__()
-        self.num_classes = num_classes
+        count = 3 * len(ratios)
+        super().__init__(num_classes, in_channels, in_strides, channels, num_convs, num_levels, extra, norm, count)
         self.positive_iou, self.negative_iou = positive_iou, negative_iou
-        self.fpn = FPN(in_channels, in_strides, channels, num_levels, extra)
         sizes = [tuple(int(anchor_size * stride * 2 ** (k / 3)) for k in range(3)) for stride in self.fpn.strides]
         self.anchors = AnchorGenerator(tuple(sizes), (tuple(ratios),) * len(sizes))
-        count = 3 * len(ratios)
-        self.class_tower, self.box_tower = tower(channels, num_convs, norm), tower(channels, num_convs, norm)
-        self.classifier = nn.Conv2d(channels, count * num_classes, 3, padding=1)
-        self.regressor = nn.Conv2d(channels, count * 4, 3, padding=1)
-        for module in (self.class_tower, self.box_tower, self.classifier, self.regressor):
-            init_normal(module)
-        init_prior(self.classifier)
-
-    def set_strides(self, in_strides: Sequence[int]) -> None:
-        self.fpn.set_strides(in_strides)
+        self._init_predictors()
 
     def forward(self, features: Sequence[Tensor]) -> RetinaNetOutput:
-        maps = self.fpn(features)
-        logits = flatten([self.classifier(self.class_tower(m)) for m in maps], self.num_classes)
-        deltas = flatten([self.regressor(self.box_tower(m)) for m in maps], 4)
+        maps, logits, towers = self.predict(features)
+        deltas = flatten([self.regressor(m) for m in towers], 4)
         anchors = grid(self.anchors, maps, self.fpn.strides)
         return RetinaNetOutput(logits, deltas, torch.cat(anchors), [len(level) for level in anchors])
 
@@ -99,27 +85,3 @@ class RetinaNet(nn.Module):
         scores = output.class_logits.float().sigmoid()
         boxes = decode(output.deltas.float(), output.anchors_xyxy)
         return [select(s, b, output.per_level, hw, rule) for s, b, hw in zip(scores, boxes, sizes_hw, strict=True)]
-
-
-def grid(generator: AnchorGenerator, maps: Sequence[Tensor], strides: Sequence[int]) -> list[Tensor]:
-    """Anchors (h * w * A, 4) float32 of each level, centred at multiples of its stride."""
-    device = maps[0].device
-    generator.set_cell_anchors(torch.float32, device)
-    steps = [[torch.tensor(stride, device=device)] * 2 for stride in strides]
-    return generator.grid_anchors([list(m.shape[-2:]) for m in maps], steps)
-
-
-def match(boxes_xyxy: Tensor, anchors_xyxy: Tensor, positive_iou: float, negative_iou: float) -> Tensor:
-    """(M, 4) objects, (L, 4) anchors -> (L,) int64: the object each anchor is to find, NEGATIVE or BETWEEN."""
-    if len(boxes_xyxy) == 0:
-        return torch.full((len(anchors_xyxy),), NEGATIVE, device=anchors_xyxy.device)
-    iou = box_iou(boxes_xyxy, anchors_xyxy)  # (M, L)
-    best, nearest = iou.max(0)
-    matched = nearest.masked_fill(best < positive_iou, BETWEEN).masked_fill(best < negative_iou, NEGATIVE)
-    last_resort = (iou == iou.max(1, keepdim=True).values).any(0)  # the best anchors of some object
-    return torch.where(last_resort, nearest, matched)
-
-
-def chosen(targets: Sequence[Target], matched: Tensor, field: str) -> Tensor:
-    """`field` of the object behind every matched position of the batch, in the order of `matched.nonzero()`."""
-    return torch.cat([getattr(t, field)[m[m >= 0]] for t, m in zip(targets, matched, strict=True)])

@@ -380,7 +380,7 @@ def print_written(written, arguments) -> int:
     """What a conversion to COCO wrote, and how a config reads it."""
     images, objects, crowds, left_out = written
     print(f"{images} images, {objects} objects, {crowds} of them crowds, {left_out} left out: {arguments.out}")
-    file = os.path.relpath(arguments.out, arguments.root)
+    file = str(Path(arguments.out).resolve())
     print(f"dataset=dict(type=CocoDetection, root={arguments.root!r}, images='.', annotations={file!r})")
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -27,6 +27,19 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
     edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0
     blended[edges & ~clear] = colours[edges & ~clear]
     return blended
+
+
+def draw_masks(
+    image: np.ndarray, masks: Iterable[np.ndarray], colours: Sequence[Sequence[int]], alpha: float = 0.45
+) -> np.ndarray:
+    """The image under masks (H, W) bool, each in its colour with an outline at full strength; the last lie on top."""
+    drawn = image.copy()
+    thickness = max(1, round(max(image.shape[:2]) / 500))
+    for mask, colour in zip(masks, colours, strict=True):
+        drawn[mask] = np.round((1 - alpha) * drawn[mask] + alpha * np.asarray(colour)).astype(np.uint8)
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, contours, -1, tuple(map(int, colour)), thickness)
+    return drawn
 
 
 def draw_boxes(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xseg.drawing import colour_mask, draw_boxes, overlay, write_image
+from xseg.drawing import colour_mask, draw_boxes, draw_masks, overlay, write_image
 
 
 @dataclass
@@ -73,7 +73,7 @@ class DetectionResult:
     """The objects found in one image, the surest first, in its own pixels.
 
     boxes_xyxy: (K, 4) float32. scores: (K,) float32. labels: (K,) int64. image: (H, W, 3) uint8 RGB. palette: RGB per
-    class; VOC's colours if None.
+    class; VOC's colours if None. masks: K run lengths (see `xseg.data.rle`), or None from a head without masks.
     """
 
     boxes_xyxy: np.ndarray
@@ -83,6 +83,7 @@ class DetectionResult:
     palette: list[tuple[int, int, int]] | None
     image: np.ndarray
     path: str | Path | None = None
+    masks: list[dict] | None = None
 
     def __post_init__(self):
         if self.palette is None:
@@ -94,14 +95,28 @@ class DetectionResult:
         """The detections with at least this score."""
         kept = self.scores >= threshold
         parts = {"boxes_xyxy": self.boxes_xyxy[kept], "scores": self.scores[kept], "labels": self.labels[kept]}
+        if self.masks is not None:
+            parts["masks"] = [self.masks[index] for index in np.flatnonzero(kept)]
         return dataclasses.replace(self, **parts)
 
+    def mask(self, index: int) -> np.ndarray:
+        """(H, W) bool: the pixels of one detection. ValueError for a result without masks."""
+        from xseg.data.rle import decode_masks
+
+        if self.masks is None:
+            raise ValueError("this result has no masks; a model with MaskRCNN as its head gives them")
+        return decode_masks([self.masks[index]], self.image.shape[:2])[0].bool().numpy()
+
     def drawn(self, threshold: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the image with the boxes above a score, the surest on top."""
+        """(H, W, 3) uint8: the image with the boxes and masks above a score, the surest on top."""
         sure = self.above(threshold)
         titles = [f"{self.classes[k]} {s:.2f}" for k, s in zip(sure.labels, sure.scores, strict=True)]
         colours = [self.palette[k] for k in sure.labels]
-        return draw_boxes(self.image, sure.boxes_xyxy[::-1], titles[::-1], colours[::-1])
+        image = self.image
+        if sure.masks is not None:
+            masks = (sure.mask(index) for index in reversed(range(len(sure.masks))))
+            image = draw_masks(image, masks, colours[::-1])
+        return draw_boxes(image, sure.boxes_xyxy[::-1], titles[::-1], colours[::-1])
 
     def summary(self) -> str:
         """`3 car, 1 person` of the detections above 0.5."""
@@ -113,11 +128,14 @@ class DetectionResult:
         write_image(path, self.drawn())
 
     def write(self, out: Path, name: str) -> None:
-        """boxes/<name>.json: a list of {class, score, box_xyxy}; drawn/<name>.jpg."""
+        """boxes/<name>.json: a list of {class, score, box_xyxy}, with masks also {segmentation} in COCO's run lengths;
+        drawn/<name>.jpg."""
         rows = [
             {"class": self.classes[k], "score": round(float(s), 4), "box_xyxy": [round(float(v), 2) for v in box]}
             for box, s, k in zip(self.boxes_xyxy, self.scores, self.labels, strict=True)
         ]
+        for row, code in zip(rows, self.masks or (), strict=self.masks is not None):
+            row["segmentation"] = code
         path = out / "boxes" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(rows, indent=1))

@@ -7,7 +7,6 @@ from torchvision.models.detection.retinanet import _default_anchorgen
 
 from heads import RetinaNet
 from heads.boxes import Selection, Target, decode, encode, select
-from heads.retinanet import BETWEEN, NEGATIVE, match
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +61,6 @@ def test_same_losses_as_torchvision(pair, targets):
     mine = ours.loss(ours(trunk(images)), targets)
     torch.testing.assert_close(mine["loss_class"], theirs["classification"])
     torch.testing.assert_close(mine["loss_box"], theirs["bbox_regression"])
-
-
-def test_matching_on_paper():
-    """Anchors against one object of 10 x 10: itself, half of it (IoU 0.5), 0.45 of it, nothing; and a second object
-    far from all whose best anchor, at IoU 0.1, finds it in any case."""
-    objects = torch.tensor([[0.0, 0, 10, 10], [100, 100, 110, 110]])
-    anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 4.5], [50, 50, 60, 60], [100, 100, 110, 101]])
-    assert match(objects, anchors, 0.5, 0.4).tolist() == [0, 0, BETWEEN, NEGATIVE, 1]
-    assert match(torch.zeros(0, 4), anchors, 0.5, 0.4).tolist() == [NEGATIVE] * 5
 
 
 def test_coding_there_and_back():

@@ -21,7 +21,7 @@ from xseg.data.balance import weights_of_counts
 from xseg.data.classes import SHAPES_CLASSES
 from xseg.data.crops import cut_square
 from xseg.data.draw import DrawnDataset
-from xseg.data.images import IMAGE_SUFFIXES, read_image
+from xseg.data.images import IMAGE_SUFFIXES, planar, read_image
 from xseg.data.shapes import shapes_counts, write_shapes
 
 Path_ = str | os.PathLike
@@ -73,7 +73,7 @@ class ClassificationDataset(DrawnDataset):
         sample = dict(image=tv_tensors.Image(image), label=label, meta=meta)
         for transform in self.transforms:
             sample = transform(sample)
-        sample["image"] = sample["image"].as_subclass(Tensor).contiguous()
+        sample["image"] = planar(sample["image"].as_subclass(Tensor))
         return sample
 
 

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 
 from xseg.data.classes import voc_palette
 from xseg.data.draw import DrawnDataset
-from xseg.data.images import read_image
+from xseg.data.images import planar, read_image
 from xseg.data.rle import RunLengths, decode_masks
 
 
@@ -120,7 +120,8 @@ class DetectionDataset(DrawnDataset):
 
     def _sample(self, index: int) -> dict:
         sample = self._through(index, self.transforms)
-        for key in sample.keys() & {"image", "boxes_xyxy", "mask", "masks"}:
+        sample["image"] = planar(sample["image"].as_subclass(Tensor))
+        for key in sample.keys() & {"boxes_xyxy", "mask", "masks"}:
             sample[key] = sample[key].as_subclass(Tensor).contiguous()
         return sample
 

@@ -24,6 +24,25 @@ def encode_masks(masks: Tensor | np.ndarray) -> list[RunLengths]:
     return [dict(size=[int(side) for side in code["size"]], counts=code["counts"].decode("ascii")) for code in codes]
 
 
+def encode_region(pixels: np.ndarray, top: int, left: int, size_hw: Sequence[int]) -> RunLengths:
+    """Run-length mask of an image that is empty but for (h, w) bool at (top, left); work and memory are the region's,
+    however large the image."""
+    from pycocotools import mask as coco_mask
+
+    height, width = (int(side) for side in size_hw)
+    columns = np.pad(pixels.T.astype(np.int8), ((0, 0), (1, 1)))
+    column, row = np.nonzero(np.diff(columns))  # where runs begin and end, one after the other down the columns
+    edges = (column + left) * height + row + top
+    inner = edges[1:-1].reshape(-1, 2)  # (end, next begin): the same where a run goes on at the top of the next column
+    edges = np.concatenate(
+        [[0], edges[:1], inner[inner[:, 0] != inner[:, 1]].ravel(), edges[1:][-1:], [height * width]]
+    )
+    counts = np.diff(edges)
+    counts = counts if counts[-1] or len(counts) == 1 else counts[:-1]  # no run behind the last pixel
+    code = coco_mask.frPyObjects(dict(size=[height, width], counts=counts.tolist()), height, width)
+    return dict(size=[height, width], counts=code["counts"].decode("ascii"))
+
+
 def decode_masks(codes: Sequence[RunLengths], size_hw: Sequence[int]) -> Tensor:
     """M run-length masks of an image of `size_hw` -> (M, H, W) uint8, 0 or 1."""
     from pycocotools import mask as coco_mask

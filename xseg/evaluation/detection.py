@@ -21,9 +21,10 @@ VOC_KINDS = {"voc07": True, "voc12": False}  # name -> eleven points
 class DetectionMetric(BaseMetric):
     """COCO's twelve numbers in percent, "bbox_mAP", "bbox_mAP_50", …, "segm_mAP", …; None: nothing to find.
 
-    Results are dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks (K, H, W) bool) in the pixels of the
-    image as read, and so are the boxes of samples: transforms for evaluation must not resize. After `evaluate`,
-    `scores` holds what the numbers come from, with AP by class, and `entries` (on the main process) the detections.
+    Results are dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks, (K, H, W) bool or K run lengths) in
+    the pixels of the image as read, and so are the boxes of samples: transforms for evaluation must not resize. After
+    `evaluate`, `scores` holds what the numbers come from, with AP by class, and `entries` (on the main process) the
+    detections.
 
     Args:
         kinds: of "bbox", "segm", "voc07" and "voc12" (mAP at IoU 0.5 as "voc07_mAP", "voc12_mAP"); None: bbox, and segm

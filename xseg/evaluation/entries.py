@@ -43,8 +43,8 @@ def entry_of(sample: dict, result: dict, num_classes: int, with_masks: bool = Tr
     """Entry of a sample (see `DetectionDataset`) and the result that the model gives for it.
 
     Args:
-        result: dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks (K, H, W) bool), original pixels; the
-            100 of highest score are kept.
+        result: dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks, (K, H, W) bool or K run lengths),
+            original pixels; the 100 of highest score are kept.
         with_masks: keep the masks of samples and results that have them.
 
     Raises:
@@ -87,12 +87,13 @@ def _found(result: dict, id: int | str, num_classes: int, with_masks: bool) -> F
     if len(labels) and not (0 <= labels.min() and labels.max() < num_classes):
         raise ValueError(f"image {id}: labels {labels.min()} to {labels.max()}, but there are {num_classes} classes")
     best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
-    codes = None if masks is None else encode_masks(_rows(masks, best))
-    return Found(boxes[best], scores[best], labels[best], codes)
+    return Found(boxes[best], scores[best], labels[best], None if masks is None else _codes(masks, best))
 
 
-def _rows(values: Tensor | np.ndarray, rows: np.ndarray) -> Tensor | np.ndarray:
-    return values[rows.tolist()] if isinstance(values, Tensor) else values[rows]
+def _codes(masks: Tensor | np.ndarray | list[RunLengths], rows: np.ndarray) -> list[RunLengths]:
+    if isinstance(masks, list):
+        return [masks[row] for row in rows]
+    return encode_masks(masks[rows.tolist()] if isinstance(masks, Tensor) else masks[rows])
 
 
 def _numpy(values: Tensor | np.ndarray | Sequence, dtype: type) -> np.ndarray:

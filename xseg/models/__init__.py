@@ -3,7 +3,16 @@
 from mmengine.registry import MODELS
 
 from backbones import AlignedXception, PreactXception, Xception
-from heads import FCOS, ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, RetinaNet
+from heads import (
+    FCOS,
+    ClassificationHead,
+    DeepLabV3Plus,
+    DeepLabV3PlusDPC,
+    FasterRCNN,
+    FCNHead,
+    MaskRCNN,
+    RetinaNet,
+)
 from xseg.models.adapters import SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
 from xseg.models.classifier import Classifier
 from xseg.models.detector import Detector
@@ -29,6 +38,6 @@ __all__ = [
 ]
 
 _BACKBONES = (AlignedXception, PreactXception, Xception)
-_HEADS = (ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, FCOS, RetinaNet)
+_HEADS = (ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, FCOS, FasterRCNN, MaskRCNN, RetinaNet)
 for _cls in (*_BACKBONES, *_HEADS, *(globals()[name] for name in __all__)):
     MODELS.register_module(module=_cls)

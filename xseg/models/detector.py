@@ -11,21 +11,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heads.boxes import Selection, Target
+from heads.masks import paste
 from xseg.models.model import Model, as_image
 
 
 class Detector(Model):
-    """Object detection: boxes_xyxy, scores and labels in the pixels of the original image.
+    """Object detection: boxes_xyxy, scores, labels and perhaps masks in the pixels of the original image.
 
     `forward(images, samples, mode)` by mode:
-        "loss": dict of scalar losses, for training; samples hold boxes_xyxy, labels and iscrowd in the pixels of the
-            images, which the training pipeline has resized.
-        "predict": one dict(boxes_xyxy (K, 4), scores (K,), labels (K,), meta) a sample.
+        "loss": dict of scalar losses, for training; samples hold boxes_xyxy, labels, iscrowd and perhaps masks in the
+            pixels of the images, which the training pipeline has resized.
+        "predict": one dict(boxes_xyxy (K, 4), scores (K,), labels (K,), meta) a sample, with a head that gives masks
+            also masks, K run lengths (see `xseg.data.rle`), so that memory does not grow with image and detections.
         "tensor": the head's raw output for normalised images.
 
     Args:
         backbone: a module by contract, or the config of one.
-        head: the config of `RetinaNet` or `FCOS`; its `in_channels` and `in_strides` come from the backbone.
+        head: the config of a detection head (`RetinaNet`, `MaskRCNN`, …); its `in_channels` and `in_strides` come from
+            the backbone.
         preprocessor: mean and std; default Xception's.
         size: (shortest, longest) edge in pixels to which images are resized for prediction, or None for as they are.
         selection: dict of `heads.boxes.Selection`: score_threshold, nms_iou, topk, max_detections.
@@ -73,7 +76,10 @@ class Detector(Model):
             full_h, full_w = sample.get("meta", {}).get("size_hw", sample["input_hw"])
             scale = detections.boxes_xyxy.new_tensor([full_w / width, full_h / height] * 2)
             boxes = detections.boxes_xyxy * scale
-            results.append({**detections._asdict(), "boxes_xyxy": boxes, "meta": sample.get("meta", {})})
+            result = {"boxes_xyxy": boxes, "scores": detections.scores, "labels": detections.labels}
+            if detections.masks is not None:
+                result["masks"] = paste_run_lengths(detections.masks, boxes, (full_h, full_w))
+            results.append({**result, "meta": sample.get("meta", {})})
         return results
 
     def fit(self, images: Tensor, input_hw: Sequence[Sequence[int]]) -> tuple[Tensor, list[tuple[int, int]]]:
@@ -98,20 +104,34 @@ class Detector(Model):
         found = self.forward(**data, mode="predict")[0]
         arrays = (found[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
         return DetectionResult(
-            *arrays, self.classes, self.palette, image=image.permute(1, 2, 0).cpu().numpy(), path=path
+            *arrays,
+            self.classes,
+            self.palette,
+            image=image.permute(1, 2, 0).cpu().numpy(),
+            path=path,
+            masks=found.get("masks"),
         )
 
 
 def target_of(sample: dict) -> Target:
     """The objects of a sample that are to be found: no crowds. ValueError for a box without area."""
-    boxes, labels = sample["boxes_xyxy"].float(), sample["labels"]
+    boxes, labels, masks = sample["boxes_xyxy"].float(), sample["labels"], sample.get("masks")
     if (crowd := sample.get("iscrowd")) is not None:
-        boxes, labels = boxes[~crowd.bool()], labels[~crowd.bool()]
+        kept = ~crowd.bool()
+        boxes, labels, masks = boxes[kept], labels[kept], None if masks is None else masks[kept]
     flat = ~((boxes[:, 2:] > boxes[:, :2]).all(1) & boxes.isfinite().all(1))
     if flat.any():
         place = sample.get("meta", {}).get("path", "a sample")
         raise ValueError(f"{place}: box {boxes[flat][0].tolist()} has no area; a data set must drop or refuse it")
-    return Target(boxes, labels)
+    return Target(boxes, labels, masks, sample.get("input_hw"))
+
+
+def paste_run_lengths(masks: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int]) -> list[dict]:
+    """Probabilities (K, S, S) in the cells of boxes (K, 4) -> K run-length masks of the image, one object at a time."""
+    from xseg.data.rle import encode_region
+
+    regions = paste(masks.float().cpu(), boxes_xyxy.float().cpu(), size_hw)
+    return [encode_region(pixels.numpy(), top, left, size_hw) for pixels, top, left in regions]
 
 
 def resize_edges(image: Tensor, shortest: int, longest: int) -> Tensor:

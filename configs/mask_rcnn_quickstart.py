@@ -1,0 +1,42 @@
+"""Mask R-CNN on a quarter-width Xception-41, drawn shapes of 128 x 128.
+xseg train mask_rcnn_quickstart
+Result: see the README."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.runtime import *
+    from ._base_.schedule_adamw import *
+    from ._base_.shapes_detection import *
+
+from backbones import AlignedXception
+from heads import MaskRCNN
+from xseg.models import Detector
+
+model = dict(
+    type=Detector,
+    backbone=dict(type=AlignedXception, depth=41, width=0.25, out=("c2", "c3", "c4", "c5")),
+    head=dict(
+        type=MaskRCNN,
+        channels=64,
+        num_levels=4,
+        anchor_size=4,
+        norm="group",
+        hidden=256,
+        mask_convs=2,
+        rpn_samples=128,
+        roi_samples=64,
+        train_proposals=(200, 200),
+        test_proposals=(200, 100),
+    ),
+    size=None,
+    channels_last=True,
+)
+train_dataloader.dataset.with_masks = True
+val_dataloader.dataset.with_masks = True
+optim_wrapper.optimizer.lr = 4e-3
+train_cfg.max_iters = 900
+train_cfg.val_interval = 900
+param_scheduler[1].end = 901
+default_hooks.checkpoint.interval = 450
+default_hooks.checkpoint.save_best = "bbox_mAP"
