@@ -328,13 +328,11 @@ def run_predict(arguments) -> int:
 
 
 def run_data_check(arguments) -> int:
-    from mmengine.registry import DATASETS
-
     from xseg.data.check import check
 
     cfg = read_config(arguments)
     loaders = {key.removesuffix("_dataloader"): cfg[key] for key in cfg if key.endswith("_dataloader") and cfg[key]}
-    report = check({name: DATASETS.build(dict(loader.dataset)) for name, loader in loaders.items()})
+    report = check({name: loader.dataset.to_dict() for name, loader in loaders.items()})
     report.print()
     return 0 if report.ok else 3
 
