@@ -44,7 +44,7 @@ def test_nobody_imports_tools_configs_or_tests():
 
 def test_heavy_libraries_are_imported_where_they_are_used():
     for path in (ROOT / "xseg").rglob("*.py"):
-        if path.name not in ("smp_encoders.py", "sbd.py", "check.py"):  # which are themselves imported late
+        if path.name not in ("smp_encoders.py", "sbd.py"):  # which are themselves imported late
             assert not imports(path, top_level_only=True) & LATE, path
     assert imports(ROOT / "xseg" / "cli.py", top_level_only=True) == {"xseg"}
 

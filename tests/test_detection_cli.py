@@ -66,7 +66,8 @@ def test_own_images_in_vocs_layout(tmp_path, capsys):
     assert "Dry run OK" in capsys.readouterr().out
 
 
-def test_cityscapes_as_downloaded(tmp_path, capsys):
+@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn"])
+def test_cityscapes_as_downloaded(head, tmp_path, capsys):
     """Two steps and a validation batch of the shipped config, its network and images made small."""
     for split in ("train", "val"):
         scene = np.kron(cityscapes_scene(), np.ones((8, 8), np.int64))  # 96 x 160 pixels
@@ -74,5 +75,7 @@ def test_cityscapes_as_downloaded(tmp_path, capsys):
     options = [option for option in TINY if "num_images" not in option and "channels_last" not in option]
     options += ["model.backbone.depth=41", "model.size=None", "load_from=None"]
     options += ["train_dataloader.dataset.transforms.0.shortest=[96]", "train_dataloader.batch_size=2"]
-    assert main(["train", "retinanet_xception65_cityscapes", "--data-root", f"{tmp_path}", "--dry-run", *options]) == 0
+    if head == "mask_rcnn":
+        options += ["model.head.hidden=32", "model.head.mask_convs=1", "model.head.test_proposals=(50, 50)"]
+    assert main(["train", f"{head}_xception65_cityscapes", "--data-root", f"{tmp_path}", "--dry-run", *options]) == 0
     assert "Dry run OK" in capsys.readouterr().out

@@ -381,13 +381,11 @@ def run_export(arguments) -> int:
 
 
 def run_data_check(arguments) -> int:
-    from mmengine.registry import DATASETS
-
     from xseg.data.check import check
 
     cfg = read_config(arguments)
     loaders = {key.removesuffix("_dataloader"): cfg[key] for key in cfg if key.endswith("_dataloader") and cfg[key]}
-    report = check({name: DATASETS.build(dict(loader.dataset)) for name, loader in loaders.items()})
+    report = check({name: loader.dataset.to_dict() for name, loader in loaders.items()})
     report.print()
     return 0 if report.ok else 3
 
@@ -433,7 +431,7 @@ def print_written(written, arguments) -> int:
     """What a conversion to COCO wrote, and how a config reads it."""
     images, objects, crowds, left_out = written
     print(f"{images} images, {objects} objects, {crowds} of them crowds, {left_out} left out: {arguments.out}")
-    file = os.path.relpath(arguments.out, arguments.root)
+    file = str(Path(arguments.out).resolve())
     print(f"dataset=dict(type=CocoDetection, root={arguments.root!r}, images='.', annotations={file!r})")
     return 0
 

@@ -1,13 +1,18 @@
 """The data check finds every planted fault, goes on after each, and says nothing of a sound set."""
 
 import io
+import json
 import shutil
 
 import numpy as np
+import pytest
+from mmengine.registry import DATASETS
+from peers import shared
 from PIL import Image
 from rich.console import Console
-from trees import write_pair, write_split, write_voc
+from trees import cityscapes_scene, write_cityscapes, write_detection, write_pair, write_split, write_voc
 
+from xseg.cli import main
 from xseg.data import VOC, write_mask
 from xseg.data.check import Fault, Report, check, check_dataset
 
@@ -83,3 +88,166 @@ def test_long_lists_are_cut():
     text = printed(report)
     assert "missing file: 25" in text and "19.jpg: gone [sic]" in text and "20.jpg" not in text
     assert "and 5 more" in text
+
+
+# boxes
+
+
+def coco(root, annotations, images=((1, "a"), (2, "b")), size_hw=(20, 30), **options):
+    """The config of a COCO set of noise images; its JSON says 20 x 30 pixels."""
+    (root / "images").mkdir(exist_ok=True)
+    for _, name in images:
+        pixels = np.random.default_rng(sum(name.encode())).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{name}.png")
+    rows = [dict(id=id, file_name=f"{name}.png", height=20, width=30) for id, name in images]
+    categories = [dict(id=4, name="cat"), dict(id=2, name="dog")]
+    content = dict(images=rows, annotations=annotations, categories=categories)
+    (root / "a.json").write_text(json.dumps(content))
+    return dict(type="CocoDetection", root=root, images="images", annotations="a.json", **options)
+
+
+def box(id, xywh, category=2, image=1, **more):
+    return dict(id=id, image_id=image, category_id=category, bbox=list(xywh), **more)
+
+
+def test_sound_boxes(tmp_path):
+    """A dog of 12 x 10 (small), one that leaves the image by 5 pixels, a crowd; the second image has nothing."""
+    rows = [box(1, (2, 3, 12, 10)), box(2, (20, 5, 15, 10)), box(3, (0, 0, 30, 20), 4, iscrowd=1)]
+    report = check_dataset(coco(tmp_path, rows), "train")
+    assert report.ok
+    assert report.warnings == [
+        "train: 1 boxes leave their image by more than a pixel and are cut",
+        "train: no image holds cat",
+    ]
+    statistics = report.statistics["train"]
+    assert statistics.objects.tolist() == [[2, 0, 0], [0, 0, 0]] and statistics.images.tolist() == [1, 0]
+    assert statistics.left_aside.tolist() == [0, 1] and (statistics.num_empty, statistics.most) == (1, 2)
+    text = printed(report)
+    assert "train: 2 images, 2 objects" in text and "mean 1.0, most 2; 1 images without" in text
+    assert "sizes: 1 different; width 30 to 30, height 20 to 20" in text
+    built = check_dataset(DATASETS.build(coco(tmp_path, rows)), "train")
+    assert built.ok and built.statistics["train"].objects.tolist() == statistics.objects.tolist()
+
+
+def broken_coco(root):
+    """One fault of every kind."""
+    rows = [
+        box(1, (2, 3, 0, 10)),
+        box(2, (40, 3, 5, 5)),
+        box(3, (2, 3, float("nan"), 5)),
+        box(4, (2, 3, 5)),
+        box(5, (2, 3, 5, 5), category=9),
+        box(6, (2, 3, 5, 5), image=9),
+        box(7, (2, 3, 5, 5)),
+        box(7, (4, 3, 5, 5), category=4),
+    ]
+    images = ((1, "a"), (2, "b"), (3, "torn"), (4, "gone"), (5, "size"), (5, "again"))
+    config = coco(root, rows, images)
+    torn = root / "images" / "torn.png"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    (root / "images" / "gone.png").unlink()
+    Image.new("RGB", (20, 30)).save(root / "images" / "size.png")
+    return config
+
+
+def test_every_fault_of_boxes_is_found_once(tmp_path):
+    report = check_dataset(broken_coco(tmp_path))
+    assert sorted(fault.kind for fault in report.faults) == [
+        "box not finite",
+        "box outside",
+        "box without area",
+        "duplicate id",  # image 5
+        "duplicate id",  # annotation 7
+        "missing file",
+        "no box",
+        "size mismatch",
+        "unknown class",
+        "unknown image",
+        "unreadable file",
+    ]
+    text = printed(report)
+    assert "a.json: annotation 1: box (2, 3, 2, 13) in xyxy: box without area; correct it, or leave" in text
+    assert "size.png is 20x30 pixels, but its annotation says 30x20; the image may carry an EXIF" in text
+    assert "annotation id 7 stands 2 times" in text and "annotation 6: image_id 9 is not in the file" in text
+    dropped = check_dataset(coco(tmp_path, [box(1, (2, 3, 0, 10)), box(2, (2, 3, 4, 4))], drop_invalid=True))
+    assert dropped.ok and "1 boxes without area inside their image are left out (drop_invalid)" in dropped.warnings[0]
+
+
+def test_masks_are_looked_at_where_they_are_asked_for(tmp_path):
+    rows = [box(1, (2, 3, 5, 5), segmentation=[[1, 2, 3, 4]]), box(2, (9, 3, 5, 5), segmentation=[[1, 2, 9, 2, 9, 9]])]
+    assert check_dataset(coco(tmp_path, rows)).ok
+    (fault,) = check_dataset(coco(tmp_path, rows, with_masks=True)).faults
+    assert fault.kind == "no mask" and "annotation 1: a polygon must be" in fault.message
+
+
+def test_boxes_in_xml(tmp_path):
+    """A flat box, a class that is none, a difficult object, an annotation that is torn; and one box twice."""
+    objects = [("dog", 1, 1, 9, 9, 0), ("dog", 1, 1, 9, 9, 0), ("cat", 9, 2, 8, 9, 0), ("cow boy", 1, 1, 9, 9, 0)]
+    root = write_detection(tmp_path, [*objects, ("cat", 2, 2, 9, 9, 1)], ids=("a", "b"))
+    (root / "Annotations" / "b.xml").write_text("<annotation>")
+    report = check_dataset(dict(type="VOCDetection", root=root), "train")
+    assert sorted(fault.kind for fault in report.faults) == ["box without area", "unknown class", "unreadable file"]
+    assert any("1 boxes stand more than once with one class" in warning for warning in report.warnings)
+    assert report.statistics["train"].left_aside[7] == 1 and report.statistics["train"].objects[11].tolist() == [
+        2,
+        0,
+        0,
+    ]
+
+
+def test_commands_on_boxes(tmp_path, capsys):
+    """BCCD and Shapes are sound; a broken file gives 3."""
+    bccd = shared("data", "bccd")
+    assert main(["data", "check", "fcos_xception41_quarter_custom", "--data-root", f"{bccd}"]) == 0
+    out = capsys.readouterr().out
+    assert "train: 205 images, 2805 objects" in out and "val: 87 images, 1138 objects" in out and "no faults" in out
+    options = [f"{split}_dataloader.dataset.num_images={{'train': 6, 'val': 4}}" for split in ("train", "val")]
+    shapes = ["data", "check", "retinanet_quickstart", "--data-root", f"{tmp_path}/shapes", "--cfg-options", *options]
+    assert main(shapes) == 0 and "train: 6 images" in capsys.readouterr().out
+    broken_coco(tmp_path)
+    names = [
+        f"{split}_dataloader.dataset.{key}"
+        for split in ("train", "val")
+        for key in ("images=images", "annotations=a.json")
+    ]
+    command = ["data", "check", "fcos_xception65_coco_1x", "--data-root", f"{tmp_path}", "--cfg-options", *names]
+    assert main(command) == 3
+    assert "train/val overlap" in capsys.readouterr().out
+
+
+def test_cityscapes_instances(tmp_path):
+    root = write_cityscapes(tmp_path, {"aachen_000000_000019": cityscapes_scene()})
+    statistics = check_dataset(dict(type="CityscapesInstances", root=root), "train").statistics["train"]
+    assert statistics.objects[2].tolist() == [2, 0, 0] and statistics.left_aside[0] == 1
+
+
+# one label an image
+
+
+def test_labels(tmp_path, capsys):
+    """Three images of a, one of them again and once more as b; c has none in train, a torn one in val."""
+    rng = np.random.default_rng(0)
+    for split, name in (("train", "a/1"), ("train", "a/2"), ("train", "b/1"), ("val", "c/1")):
+        path = tmp_path / split / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 9, 3), dtype=np.uint8)).save(path)
+    train, val = tmp_path / "train", tmp_path / "val"
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    config = {split: dict(type="ImageFolder", root=tmp_path, split=split) for split in ("train", "val")}
+    report = check(config)
+    assert report.ok and report.warnings == ["train: no image of c", "val: no image of a, b"]
+    assert "train: 3 images" in printed(report) and "66.67" in printed(report)
+    shutil.copy(train / "a" / "1.png", train / "a" / "3.png")
+    shutil.copy(train / "a" / "1.png", train / "b" / "9.png")
+    shutil.copy(train / "b" / "1.png", val / "c" / "2.png")
+    (val / "c" / "1.png").write_bytes((val / "c" / "1.png").read_bytes()[:-40])
+    report = check(config)
+    assert sorted(fault.kind for fault in report.faults) == ["train/val overlap", "two labels", "unreadable file"]
+    assert f"train: 1 images are there more than once, first {train}/a/3.png" in report.warnings
+    assert main(["data", "check", "xception_cells", "--data-root", f"{tmp_path}"]) == 3
+    capsys.readouterr()
+
+
+def test_what_is_no_data_set():
+    with pytest.raises(ValueError, match="data set: list cannot be checked"):
+        check_dataset([])

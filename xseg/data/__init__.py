@@ -21,6 +21,7 @@ from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
 from xseg.data.coco import CocoDetection, ShapesDetection
 from xseg.data.coco_panoptic import CocoPanoptic
 from xseg.data.collate import collate
+from xseg.data.copy_paste import CopyPaste
 from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
@@ -58,6 +59,7 @@ __all__ = [
     "ClassificationDataset",
     "CocoDetection",
     "CocoPanoptic",
+    "CopyPaste",
     "DecodedCache",
     "DetectionDataset",
     "Draw",

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,8 @@ class DetectionDataset(DrawnDataset):
         classes: names in the order of labels, without a background.
         palette: RGB per class; VOC's colours if None.
         category_ids: what each class is called in files of results; 1, 2, … if None.
-        transforms: callables on the sample (image, boxes_xyxy and masks are tv_tensors there), or their configs.
+        transforms: callables on the sample (image, boxes_xyxy and masks are tv_tensors there), or their configs; one
+            with `takes_second` is called with a function, too, that gives a second sample, drawn at random.
         keep_empty: also the images without an object to learn (none, or crowds and difficult ones alone).
     """
 
@@ -117,6 +119,26 @@ class DetectionDataset(DrawnDataset):
         return len(self.images)
 
     def _sample(self, index: int) -> dict:
+        sample = self._through(index, self.transforms)
+        sample["image"] = planar(sample["image"].as_subclass(Tensor))
+        for key in sample.keys() & {"boxes_xyxy", "mask", "masks"}:
+            sample[key] = sample[key].as_subclass(Tensor).contiguous()
+        return sample
+
+    def _through(self, index: int, transforms: Sequence[Callable]) -> dict:
+        sample = self._read(index)
+        for position, transform in enumerate(transforms):
+            if getattr(transform, "takes_second", False):
+                sample = transform(sample, partial(self._second, transforms[:position]))
+            else:
+                sample = transform(sample)
+        return sample
+
+    def _second(self, transforms: Sequence[Callable]) -> dict:
+        """Another sample, drawn at random, for a transform that takes two."""
+        return self._through(int(torch.randint(len(self), ())), transforms)
+
+    def _read(self, index: int) -> dict:
         id, path, size_hw = self.images[index]
         image = tv_tensors.Image(read_image(path))
         _check_size(path, tuple(image.shape[1:]), size_hw)
@@ -124,11 +146,6 @@ class DetectionDataset(DrawnDataset):
         sample["boxes_xyxy"] = tv_tensors.BoundingBoxes(sample["boxes_xyxy"], format="XYXY", canvas_size=size_hw)
         for key in sample.keys() & {"mask", "masks"}:
             sample[key] = tv_tensors.Mask(sample[key])
-        for transform in self.transforms:
-            sample = transform(sample)
-        sample["image"] = planar(sample["image"].as_subclass(Tensor))
-        for key in sample.keys() & {"boxes_xyxy", "mask", "masks"}:
-            sample[key] = sample[key].as_subclass(Tensor).contiguous()
         return sample
 
     def _drop_empty(self) -> None:

@@ -76,7 +76,7 @@ class SegmentationDataset(DrawnDataset):
         sample = dict(image=image, meta=dict(id=id, path=str(image_path), size_hw=tuple(image.shape[1:])))
         if mask_path is not None:
             mask = self._read_labels(mask_path)
-            check_same_size(image, mask, image_path, mask_path)
+            check_same_size(image.shape[-2:], mask.shape[-2:], image_path, mask_path)
             sample["mask"] = tv_tensors.Mask(mask)
         for transform in self.transforms:
             sample = transform(sample)
@@ -109,9 +109,9 @@ class SegmentationDataset(DrawnDataset):
         return torch.from_numpy(cv2.LUT(values, self.label_map.astype(np.uint8)))
 
 
-def check_same_size(image: Tensor, mask: Tensor, image_path: Path_, mask_path: Path_) -> None:
+def check_same_size(size_hw: Sequence[int], mask_hw: Sequence[int], image_path: Path_, mask_path: Path_) -> None:
     """ValueError naming both files and sizes where image and mask do not cover the same pixels."""
-    (height, width), (mask_height, mask_width) = image.shape[-2:], mask.shape[-2:]
+    (height, width), (mask_height, mask_width) = size_hw, mask_hw
     if (height, width) != (mask_height, mask_width):
         turned = (height, width) == (mask_width, mask_height)
         hint = "; the image may carry an EXIF rotation that the mask does not" if turned else ""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from xseg.data.cityscapes_instances import CityscapesInstances
-from xseg.data.rle import encode_masks
+from xseg.data.rle import encode_region
 from xseg.data.voc_detection import VOCDetection
 
 Path_ = str | os.PathLike
@@ -85,15 +85,16 @@ def convert_cityscapes(root: Path_, out: Path_, split: str = "train", overwrite:
 
 
 def coco_objects(found: dict[str, Tensor]) -> list[dict]:
-    """The objects of a sample as annotations of a `CocoImage`."""
+    """The objects that `objects_of` gives, as annotations of a `CocoImage`."""
     boxes = found["boxes_xyxy"].double()
     boxes[:, 2:] -= boxes[:, :2]
     columns = (boxes, found["labels"] + 1, found["area"], found["iscrowd"].long())
     names = ("bbox", "category_id", "area", "iscrowd")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)]
     if "masks" in found:
-        for row, code in zip(rows, encode_masks(found["masks"]), strict=True):
-            row["segmentation"] = code
+        corners = found["boxes_xyxy"].long().tolist()  # tight around the masks
+        for row, mask, (x1, y1, x2, y2) in zip(rows, found["masks"].numpy(), corners, strict=True):
+            row["segmentation"] = encode_region(mask[y1:y2, x1:x2].astype(bool), y1, x1, mask.shape)
     return rows
 
 

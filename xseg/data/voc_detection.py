@@ -51,11 +51,11 @@ class VOCDetection(DetectionDataset):
         keep_empty: bool = True,
         drop_invalid: bool = False,
     ):
-        names = _names(Path(root), classes)
+        names = class_names(Path(root), classes)
         files, xml_files, rows, num_read = [], [], [], 0
         for name in [split] if isinstance(split, str) else split:
             folder, _, last = name.rpartition("/")
-            for image, path in _list_files(Path(root) / folder, last):
+            for image, path in list_files(Path(root) / folder, last):
                 size_hw, found = _read_xml(path, names)
                 num_read += len(found)
                 rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
@@ -69,7 +69,7 @@ class VOCDetection(DetectionDataset):
 _SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
 
 
-def _list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
+def list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
     """Image and annotation of every id in the split."""
     image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
     for folder in (root, image_dir, xml_dir, lists):
@@ -79,7 +79,8 @@ def _list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
     return [(image_dir / f"{id}{suffixes.get(id, '.jpg')}", xml_dir / f"{id}.xml") for id in ids]
 
 
-def _names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:
+def class_names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:
+    """Those given, else those of {root}/classes.txt, else VOC's 20."""
     if classes is None and not (root / "classes.txt").exists():
         return VOC_CLASSES[1:]
     if classes is None or isinstance(classes, str | os.PathLike):
