@@ -1,7 +1,8 @@
 """Backbones, on torch alone: `forward(images) -> list[Tensor]`, with `channels`, `strides` and `output_stride`."""
 
 from backbones.aligned_xception import AlignedXception
+from backbones.inception import InceptionTowers
 from backbones.preact_xception import PreactXception
-from backbones.xception import Xception
+from backbones.xception import Xception, equal_width
 
-__all__ = ["AlignedXception", "PreactXception", "Xception"]
+__all__ = ["AlignedXception", "InceptionTowers", "PreactXception", "Xception", "equal_width"]

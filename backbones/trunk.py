@@ -83,6 +83,6 @@ def check_levels(out: Sequence[str]) -> tuple[str, ...]:
     return out
 
 
-def scale_channels(channels: int, width: float) -> int:
-    """`channels * width`, rounded to a multiple of 8 so that every kernel stays aligned; unchanged at width 1."""
-    return channels if width == 1 else max(8, round(channels * width / 8) * 8)
+def scale_channels(channels: int, width: float, divisor: int = 8) -> int:
+    """`channels * width`, rounded to a multiple of `divisor`: of 8, so that every kernel stays aligned."""
+    return max(divisor, round(channels * width / divisor) * divisor)

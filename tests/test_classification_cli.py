@@ -11,7 +11,11 @@ import torch
 from PIL import Image
 
 import xseg
+from backbones import AlignedXception, Xception
+from heads import FCOS, ClassificationHead, DeepLabV3Plus
 from xseg.cli import main
+from xseg.models import Classifier, Detector, Segmentor
+from xseg.weights import load_weights
 
 LOADERS = [
     f"{loader}_dataloader.{option}"
@@ -120,6 +124,29 @@ def test_classifier_becomes_the_backbone_of_a_segmentation(trained, tmp_path, ca
     assert len(names) > 100 and all(torch.equal(trunk[n], whole[n]) for n in names)
     assert "head.fc.weight" not in whole
     assert "new, as initialised: head." in next((tmp_path / "run").glob("*/*.log")).read_text()
+
+
+@pytest.mark.parametrize("trunk", [dict(type=AlignedXception, depth=41, width=0.125), dict(type=Xception, width=0.125)])
+def test_a_classifiers_trunk_gives_its_features_under_any_head(trunk, tmp_path):
+    """Segmentation at output stride 16, detection on three levels: what they share with the classifier is equal."""
+    classifier = Classifier({**trunk, "out": ("c5",)}, dict(type=ClassificationHead, num_classes=4))
+    for buffer in classifier.backbone.buffers():  # as if trained
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    torch.save({"state_dict": classifier.state_dict(), "meta": {}}, tmp_path / "classifier.pth")
+    segmentor = Segmentor(
+        {**trunk, "out": ("c2", "c5"), "output_stride": 16}, dict(type=DeepLabV3Plus, num_classes=3, channels=16)
+    )
+    detector = Detector({**trunk, "out": ("c3", "c4", "c5")}, dict(type=FCOS, num_classes=2, channels=16, num_levels=3))
+    x = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        (expected,) = classifier.eval().backbone(x)
+        for model in (segmentor, detector):
+            model.eval().set_output_stride(32)
+            assert not torch.equal(model.backbone(x)[-1], expected)
+            fresh = load_weights(model, tmp_path / "classifier.pth")
+            assert fresh and all(name.startswith("head.") for name in fresh)
+            assert torch.equal(model.backbone(x)[-1], expected)
 
 
 def test_errors_name_the_place(tmp_path, capsys):

@@ -48,10 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_eval(commands)
     add_eval_json(commands)
     add_predict(commands)
+    add_export(commands)
     add_data(commands)
     add_config(commands)
     add_weights(commands)
     add_benchmark(commands)
+    add_study(commands)
     return parser
 
 
@@ -127,6 +129,16 @@ def add_predict(commands) -> None:
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
     add_deploy_argument(command)
     command.set_defaults(run=run_predict)
+
+
+def add_export(commands) -> None:
+    command = commands.add_parser("export", help="a model as one ONNX file for images of any size, compared with it")
+    command.add_argument("source", metavar="CONFIG|WEIGHTS", help="a work dir, a checkpoint of ours, hf:…, or a config")
+    command.add_argument("--weights", metavar="W", help="of a config, instead of its own")
+    command.add_argument("--out", default="model.onnx", metavar="FILE", help="default: model.onnx")
+    command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="other than in training")
+    command.add_argument("--data-root", metavar="DIR", help="of a config, where its data set tells the class names")
+    command.set_defaults(run=run_export)
 
 
 def add_data(commands) -> None:
@@ -216,6 +228,18 @@ def add_benchmark(commands) -> None:
     command.set_defaults(run=run_benchmark)
 
 
+def add_study(commands) -> None:
+    command = commands.add_parser("study", help="train a grid of variants and seeds, and compare them")
+    command.add_argument("study", metavar="STUDY", help="name of a shipped study, path of your own, or `list`")
+    command.add_argument("--size", default="cpu", metavar="S", help="cpu (minutes on two cores, default) or gpu (days)")
+    command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="instead of the study's own")
+    command.add_argument("--out", metavar="DIR", help="for runs and results (default: work_dirs/study_<name>_<size>)")
+    command.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
+    command.add_argument("--dry-run", action="store_true", help="show the grid, its parameters and multiply-adds")
+    add_override_arguments(command)
+    command.set_defaults(run=run_study)
+
+
 def add_deploy_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--deploy",
@@ -224,10 +248,19 @@ def add_deploy_argument(command: argparse.ArgumentParser) -> None:
         choices=("fp32", "bf16", "fp16"),
         help="fold BatchNorms and drop what only training needs, for speed; bf16 and fp16 compute in that",
     )
+    command.add_argument(
+        "--backend",
+        choices=("torch", "openvino", "onnxruntime", "auto"),
+        help="what computes the deployed model, where installed; auto: the fastest (default: torch); means --deploy",
+    )
 
 
 def add_config_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", metavar="CONFIG", help="path, or name of a shipped config (`xseg config list`)")
+    add_override_arguments(command)
+
+
+def add_override_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-root", metavar="DIR", help="where the data set lies, instead of the config's root")
     command.add_argument(
         "--cfg-options",
@@ -295,6 +328,7 @@ def run_eval(arguments) -> int:
         launcher=arguments.launcher,
         deploy=arguments.deploy,
         panoptic=arguments.panoptic,
+        backend=arguments.backend,
     )
     if is_main_process():
         print_report(report, out)
@@ -326,11 +360,23 @@ def run_predict(arguments) -> int:
         model.set_output_stride(arguments.output_stride)
     if arguments.window or arguments.scales or arguments.flip:
         model.inference = Inference(arguments.window, scales=arguments.scales or (1.0,), flip=arguments.flip)
-    if arguments.deploy:
-        model = model.deploy(arguments.deploy)
+    if arguments.deploy or arguments.backend:
+        model = model.deploy(arguments.deploy, backend=arguments.backend or "torch")
     for line in predict(model, arguments.inputs, arguments.out):
         print(line, flush=True)
     print(f"written to {arguments.out}")
+    return 0
+
+
+def run_export(arguments) -> int:
+    from xseg.exporting import export
+    from xseg.loading import load
+
+    model = load(arguments.source, arguments.weights, "cpu", arguments.data_root)
+    if arguments.output_stride:
+        model.set_output_stride(arguments.output_stride)
+    for line in export(model, arguments.out):
+        print(line)
     return 0
 
 
@@ -437,6 +483,27 @@ def run_benchmark(arguments) -> int:
     report = benchmark(arguments.sections, quick=arguments.quick, out=arguments.out, **given)
     print_report(report)
     print(f"written to {arguments.out}/benchmark.json and benchmark.md")
+    return 0
+
+
+def run_study(arguments) -> int:
+    from xseg.studies import dry_run, print_costs, read_study, run_study, shipped_studies, title_of, write_report
+
+    if arguments.study == "list":
+        studies = shipped_studies()
+        for name, path in studies.items():
+            print(f"{name:{max(map(len, studies))}}  {title_of(path)}")
+        return 0
+    study = read_study(arguments.study, arguments.size, arguments.seeds)
+    data = {"overrides": arguments.cfg_options, "data_root": arguments.data_root}
+    if arguments.dry_run:
+        print_costs(study, dry_run(study, **data))
+        return 0
+    out = Path(arguments.out or f"work_dirs/study_{study.name}_{study.size}")
+    results = run_study(study, out, amp=arguments.amp, **data)
+    files = write_report(study, results, out)
+    print((out / "study.md").read_text(encoding="utf-8"))
+    print(f"written to {out}: {', '.join(files)}")
     return 0
 
 

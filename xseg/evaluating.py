@@ -30,6 +30,7 @@ def evaluate(
     data_root: str | os.PathLike | None = None,
     deploy: str | None = None,
     panoptic: bool = False,
+    backend: str | None = None,
 ) -> Report:
     """Evaluate weights on the validation data of a config (its `test_dataloader` if it has one).
 
@@ -40,6 +41,7 @@ def evaluate(
         num_worst: how many of the worst images are drawn.
         deploy: "fp32", "bf16" or "fp16" to evaluate the deployment form of the model, see `Model.deploy`.
         panoptic: panoptic quality too, of a `JointModel` with instance masks.
+        backend: of the deployment form.
 
     Returns: what metrics.json holds: the report of every metric of the config, sizes, times.
     """
@@ -63,8 +65,8 @@ def evaluate(
         model = getattr(runner.model, "module", runner.model)
         if fresh := load_weights(model, weights):
             raise ValueError(f"{weights.path} holds a backbone alone, {len(fresh)} tensors of the head are not in it")
-        if deploy:
-            runner.model = model.deploy(deploy)
+        if deploy or backend:
+            runner.model = model.deploy(deploy, backend=backend or "torch")
         start = time.perf_counter()
         runner.test()
         seconds = time.perf_counter() - start

@@ -195,23 +195,30 @@ class JointResult:
 
 @dataclass
 class ClassificationResult:
-    """One classified image. scores: (num_classes,) probabilities."""
+    """One classified image. scores: (num_classes,) probabilities; `multi_label`: each by itself, not summing to 1."""
 
     scores: np.ndarray
     classes: tuple[str, ...]
     path: str | Path | None = None
+    multi_label: bool = False
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """(name, probability) of the likeliest classes, the likeliest first."""
         order = np.argsort(-self.scores, kind="stable")[:count]
         return [(self.classes[index], float(self.scores[index])) for index in order]
 
+    def above(self, threshold: float = 0.5) -> list[tuple[str, float]]:
+        """(name, probability) of the classes with at least this probability, the likeliest first."""
+        return self.top(int((self.scores >= threshold).sum()))
+
     def summary(self) -> str:
-        """`tabby 61 %, tiger cat 30 %, …`"""
-        return ", ".join(f"{name} {100 * score:.0f} %" for name, score in self.top(3))
+        """`tabby 61 %, tiger cat 30 %, …`: the likeliest; of several labels those from 50 % up."""
+        shown = self.above() if self.multi_label else self.top(3)
+        return ", ".join(f"{name} {100 * score:.0f} %" for name, score in shown) or "nothing"
 
     def write(self, out: Path, name: str) -> None:
-        """scores/<name>.json: the five likeliest classes with their probabilities."""
+        """scores/<name>.json: the five likeliest classes, and of several labels all from 50 % up."""
         path = out / "scores" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dict(self.top(5)), indent=1))
+        count = max(5, len(self.above())) if self.multi_label else 5
+        path.write_text(json.dumps(dict(self.top(count)), indent=1))

@@ -13,6 +13,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=1,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type=TrainSampler),
     collate_fn=dict(type=collate),
     dataset=dict(
@@ -30,6 +31,7 @@ val_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type=EvalSampler),
     collate_fn=dict(type=collate),
     dataset=dict(type=VOC, root="data/custom", split="val"),

@@ -13,6 +13,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type=TrainSampler),
     collate_fn=dict(type=collate),
     dataset=dict(
@@ -32,6 +33,7 @@ val_dataloader = dict(
     batch_size=1,
     num_workers=1,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type=EvalSampler),
     collate_fn=dict(type=collate),
     dataset=dict(type=VOCDetection, root="data/custom", split="val", drop_invalid=True),

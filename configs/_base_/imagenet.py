@@ -12,6 +12,7 @@ train_dataloader = dict(
     batch_size=64,
     num_workers=8,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type=TrainSampler),
     collate_fn=dict(type=collate),
     dataset=dict(
@@ -25,6 +26,7 @@ val_dataloader = dict(
     batch_size=64,
     num_workers=8,
     persistent_workers=True,
+    pin_memory=True,
     sampler=dict(type=EvalSampler),
     collate_fn=dict(type=collate),
     dataset=dict(

@@ -3,7 +3,8 @@ import timm
 import torch
 from peers import shake
 
-from backbones import Xception
+from backbones import Xception, equal_width
+from backbones.xception import PlainSeparableConv
 from xseg.weights.maps.cadene import MAPS
 
 LEVELS = ("c1", "c2", "c3", "c4", "c5")
@@ -88,7 +89,91 @@ def test_tensorflow_pooling_differs_at_even_sizes_only():
     assert not torch.allclose(nets[0](even)[0], nets[1](even)[0])
 
 
-@pytest.mark.parametrize("options", [{"stem": "full"}, {"pool_padding": "same"}, {"taps": "relu"}])
+VARIANTS = [
+    {"residual": False},
+    {"activation": "relu"},
+    {"activation": "elu", "order": "pointwise_first"},
+    {"inner_bn": True},
+    {"segments": 1},
+    {"segments": 3, "order": "pointwise_first"},
+    {"num_middle": 0},
+    {"num_middle": 3, "segments": 4},
+]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_the_atrous_law_holds_all_over_the_design_space(options):
+    """And channels and strides tell the truth, and every parameter gets a gradient."""
+    net = shake(Xception(width=0.125, out=LEVELS, **options))
+    x = torch.rand(1, 3, 65, 97, dtype=torch.float64)
+    coarse = net(x)
+    sum(level.sum() for level in coarse).backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters())
+    assert [f.shape[1] for f in coarse] == [*net.channels]
+    assert [-(-65 // stride) for stride in net.strides] == [f.shape[-2] for f in coarse]
+    net.set_output_stride(8)
+    with torch.inference_mode():
+        dense = net(x)
+    torch.testing.assert_close(dense[-1][..., ::4, ::4], coarse[-1], rtol=1e-9, atol=1e-9)
+
+
+def test_without_residuals_nothing_is_added():
+    """The network is the chain of its modules' main branches; with residuals it is not."""
+    for residual in (False, True):
+        net = shake(Xception(width=0.125, residual=residual, out=("c2",)))
+        x = torch.rand(1, 3, 33, 33, dtype=torch.float64)
+        y = net.stem(x)
+        block = net.blocks[0]
+        chain = block._pool(block.convs[1](block.convs[0](y).relu()))
+        assert torch.equal(net(x)[0], chain) != residual
+    names = Xception(width=0.125, residual=False).state_dict()
+    assert not any("shortcut" in name for name in names)
+
+
+@pytest.mark.parametrize(("activation", "function"), [("relu", torch.relu), ("elu", torch.nn.functional.elu)])
+@pytest.mark.parametrize("order", ["depthwise_first", "pointwise_first"])
+def test_the_activation_stands_between_the_two_halves_after_the_inner_bn(activation, function, order):
+    conv = shake(PlainSeparableConv(8, 16, order=order, activation=activation, inner_bn=True))
+    halves = [conv.depthwise, conv.pointwise] if order == "depthwise_first" else [conv.pointwise, conv.depthwise]
+    x = torch.randn(1, 8, 5, 5, dtype=torch.float64)
+    torch.testing.assert_close(conv(x), conv.bn(halves[1](function(conv.inner_bn(halves[0](x))))))
+
+
+def test_a_segment_sees_its_own_channels_only():
+    """Of 12 channels in 3 segments, the first output channel of the spatial convolution depends on the first four."""
+    conv = PlainSeparableConv(12, 8, segments=3).depthwise
+    x = torch.rand(1, 12, 5, 5, requires_grad=True)
+    conv(x)[0, 0].sum().backward()
+    assert (x.grad.abs().sum((0, 2, 3)) > 0).tolist() == [True] * 4 + [False] * 8
+    assert PlainSeparableConv(12, 8, segments=1).depthwise.groups == 1
+
+
+@pytest.mark.parametrize("segments", [1, 3, 4])
+def test_equal_width_gives_equal_parameters(segments):
+    width = equal_width(segments, 0.25, num_classes=4)
+    nets = Xception(out=("c5",), width=width, segments=segments), Xception(out=("c5",), width=0.25)
+    counts = [sum(p.numel() for p in net.parameters()) for net in nets]
+    assert counts[0] == pytest.approx(counts[1], rel=0.01) and width < 0.25
+
+
+def test_the_middle_flow_is_as_deep_as_asked():
+    """The paper's depth has 36 layers; every module more has three more."""
+    counts = [sum(len(block.convs) for block in Xception(width=0.125, num_middle=n).blocks) for n in (0, 8, 16)]
+    assert counts == [34 - 24, 34, 34 + 24]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stem": "full"},
+        {"pool_padding": "same"},
+        {"taps": "relu"},
+        {"order": "first"},
+        {"activation": "gelu"},
+        {"num_middle": -1},
+        {"segments": 0},
+    ],
+)
 def test_wrong_arguments_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Xception(**options)

@@ -1,12 +1,13 @@
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+import torchvision
 from torchvision.models.detection import RetinaNet
 
 import xseg.models.smp_encoders
 from backbones import AlignedXception, Xception
 from heads import DeepLabV3Plus
-from xseg.models import Segmentor, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
+from xseg.models import InceptionV3, Segmentor, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
 
 LEVELS = ("c1", "c2", "c3", "c4", "c5")
 
@@ -160,3 +161,30 @@ def test_our_backbones_under_torchvision_detectors(backbone):
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
     assert any(p.grad is not None and p.grad.any() for p in backbone.parameters())
+
+
+def test_inception_v3_is_torchvisions_and_its_parameters_are_accounted_for():
+    """The paper counts 23,626,728, torchvision's has 207,840 more: 17,216 are BatchNorm's scales, which Google's and
+    Keras' implementations leave out (Keras counts 23,817,352 trainable); where the other 190,624 are, it does not say.
+    """
+    ours, theirs = InceptionV3(), torchvision.models.inception_v3(weights=None, aux_logits=False, init_weights=False)
+    state = {name.removeprefix("net."): value for name, value in ours.state_dict().items()}
+    theirs.load_state_dict({**state, "fc.weight": theirs.fc.weight.data, "fc.bias": theirs.fc.bias.data})
+    theirs.fc = torch.nn.Identity()
+    x = torch.rand(1, 3, 107, 107)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.eval()(x)[0].mean((2, 3)), theirs.eval()(x))
+    assert sum(p.numel() for p in ours.parameters()) + (2048 + 1) * 1000 == 23_834_568
+    assert sum(m.num_features for m in ours.modules() if isinstance(m, torch.nn.BatchNorm2d)) == 17_216
+
+
+def test_narrow_inception_v3_scales_every_convolution():
+    narrow, full = InceptionV3(0.25), InceptionV3()
+    for a, b in zip(narrow.modules(), full.modules(), strict=True):
+        if isinstance(a, torch.nn.Conv2d):
+            assert a.out_channels * 4 == b.out_channels
+    assert narrow.channels == (512,)
+    with pytest.raises(ValueError, match="width must be a multiple of 1/16"):
+        InceptionV3(0.3)
+    with pytest.raises(ValueError, match="output stride 32 only, got 16"):
+        narrow.set_output_stride(16)

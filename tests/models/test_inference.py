@@ -4,13 +4,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from heads.upsampling import CoarseLogits, scores_of
 from xseg.models import Inference
 from xseg.models.inference import starts
 
 
 def local(images):
     """A network whose logits at a pixel depend on that pixel alone: any window sees the same."""
-    return torch.cat((images, -images.sum(1, keepdim=True)), 1)
+    return fine(torch.cat((images, -images.sum(1, keepdim=True)), 1))
+
+
+def fine(logits):
+    """Logits that lie in the pixels already."""
+    return CoarseLogits(logits, logits.shape[-2:], logits.shape[-2:], align_corners=False)
 
 
 IMAGES = torch.randn(2, 3, 37, 53, generator=torch.Generator().manual_seed(0))
@@ -30,7 +36,7 @@ def test_overlapping_windows_are_averaged():
 
     def by_mean(x):
         mean = x.mean((2, 3), keepdim=True).expand_as(x)[:, :1]
-        return torch.cat((mean, torch.full_like(mean, 0.5)), 1)
+        return fine(torch.cat((mean, torch.full_like(mean, 0.5)), 1))
 
     image = torch.tensor([1.0, 1, 1, 1, 0, 0]).expand(1, 1, 4, 6)
     # left window: mean 1 -> class 0; right window: mean 1/2; between them (1 + 1/2) / 2 = 3/4 -> class 0
@@ -65,7 +71,7 @@ def test_sliding_keeps_one_row_of_windows_at_a_time():
 def test_flip_makes_an_asymmetric_network_symmetric():
     def sees_the_left(x):
         left = F.pad(x, (1, 0, 0, 0))[..., :-1]
-        return torch.cat((x, left[:, :1]), 1)
+        return fine(torch.cat((x, left[:, :1]), 1))
 
     image = IMAGES[:1]
     inference = Inference(flip=True)
@@ -84,8 +90,35 @@ def test_scales_are_what_the_network_sees_and_are_averaged():
     labels = Inference(scales=(0.5, 1.0, 1.5), flip=True)(network, IMAGES)
     assert labels.shape == (2, 37, 53)
     assert seen == [(18, 26)] * 2 + [(37, 53)] * 2 + [(56, 80)] * 2
-    chances = Inference(scales=(1.0,), flip=True).scores(local, IMAGES)
-    torch.testing.assert_close(chances, 2 * local(IMAGES).softmax(1))
+    chances = scores_of(Inference(scales=(1.0,), flip=True).views(local, IMAGES))
+    torch.testing.assert_close(chances, 2 * local(IMAGES).logits.softmax(1))
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_scales_and_mirrors_equal_the_resized_and_averaged_maps(align_corners):
+    """A network of stride 4, whose maps are resized to what it saw, cropped, mirrored back, resized and averaged."""
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(5, 3, 4, 4, generator=generator, dtype=torch.float64)
+    options = dict(mode="bilinear", align_corners=align_corners)
+
+    def network(x):
+        height, width = x.shape[-2:]
+        padded = F.pad(x, (0, -width % 4, 0, -height % 4))
+        return CoarseLogits(F.conv2d(padded, weight, stride=4), padded.shape[-2:], (height, width), align_corners)
+
+    def whole(x):
+        logits, size_hw, (height, width), _ = network(x)
+        return F.interpolate(logits, size_hw, **options)[..., :height, :width]
+
+    images = IMAGES.double()
+    inference = Inference(scales=(0.5, 1.0, 1.75), flip=True, align_corners=align_corners)
+    chances = 0
+    for scale in inference.scales:
+        scaled = images if scale == 1 else inference._scale(images, scale)
+        for logits in (whole(scaled), whole(scaled.flip(-1)).flip(-1)):
+            chances += F.interpolate(logits, images.shape[-2:], **options).softmax(1)
+    torch.testing.assert_close(scores_of(inference.views(network, images)), chances, rtol=1e-12, atol=1e-12)
+    assert torch.equal(inference(network, images), chances.argmax(1).byte())
 
 
 def test_images_are_padded_to_the_least_size():

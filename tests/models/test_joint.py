@@ -10,7 +10,7 @@ from PIL import Image
 from backbones import AlignedXception
 from heads import FCOS, DeepLabV3Plus, MaskRCNN, RetinaNet
 from heads.boxes import Detections
-from xseg.models import Detector, JointModel, Segmentor
+from xseg.models import Detector, JointModel, Segmentor, SmpLoss
 from xseg.results import JointResult
 
 LEVELS = ("c2", "c3", "c4", "c5")
@@ -84,10 +84,11 @@ def test_masks_are_padded_with_ignore_beside_the_images():
     model = joint().eval()
     images, known = torch.rand(1, 3, 96, 128), samples()[:1]
     seen = {}
+    model.losses = torch.nn.ModuleList([SmpLoss("Dice")])  # which is handed the masks themselves
     model.losses[0].register_forward_hook(lambda module, args, output: seen.update(masks=args[1]))
     torch.manual_seed(0)
     model(images, known, mode="loss")
-    assert seen["masks"].shape == (1, 97, 129) and torch.equal(seen["masks"][0, :96, :128], known[0]["mask"].long())
+    assert seen["masks"].shape == (1, 97, 129) and torch.equal(seen["masks"][0, :96, :128], known[0]["mask"])
     assert (seen["masks"][0, 96] == 255).all() and (seen["masks"][0, :, 128] == 255).all()
 
 

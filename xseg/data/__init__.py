@@ -3,6 +3,7 @@
 Objects are boxes_xyxy (M, 4) float32 pixels, labels (M,) int64 and more: see `DetectionDataset`.
 """
 
+from xseg.data.cache import DecodedCache
 from xseg.data.cityscapes_instances import CityscapesInstances
 from xseg.data.classes import (
     CITYSCAPES,
@@ -20,12 +21,14 @@ from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
 from xseg.data.coco import CocoDetection, ShapesDetection
 from xseg.data.coco_panoptic import CocoPanoptic
 from xseg.data.collate import collate
-from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, SegmentationDataset, Shapes
+from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
 from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
+from xseg.data.multilabel import MultiLabelDataset, MultiLabelList, ShapesMultiLabel
 from xseg.data.panoptic import CityscapesPanoptic, PanopticDataset, ShapesPanoptic
 from xseg.data.rle import decode_masks, encode_masks
+from xseg.data.segmentation import SegmentationDataset
 from xseg.data.shapes import write_shapes
 from xseg.data.transforms import (
     PhotometricDistortion,
@@ -55,6 +58,7 @@ __all__ = [
     "ClassificationDataset",
     "CocoDetection",
     "CocoPanoptic",
+    "DecodedCache",
     "DetectionDataset",
     "Draw",
     "ImageFile",
@@ -62,6 +66,8 @@ __all__ = [
     "ImageList",
     "ImageMaskFolder",
     "MaskModeError",
+    "MultiLabelDataset",
+    "MultiLabelList",
     "Objects",
     "PanopticDataset",
     "PhotometricDistortion",
@@ -74,6 +80,7 @@ __all__ = [
     "Shapes",
     "ShapesClassification",
     "ShapesDetection",
+    "ShapesMultiLabel",
     "ShapesPanoptic",
     "VOCDetection",
     "cityscapes_label_map",

@@ -19,8 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from xseg.data.classes import IGNORE
-from xseg.data.datasets import SegmentationDataset, check_same_size
 from xseg.data.images import MaskModeError, read_image, read_mask
+from xseg.data.segmentation import SegmentationDataset, check_same_size
 
 MAX_VOID_SHARE = 0.5  # of all pixels; more earns a warning
 SHOWN = 20  # faults printed per kind

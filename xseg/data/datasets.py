@@ -1,99 +1,16 @@
-"""Data sets as lists of (id, image, mask) paths; reading, checking and augmenting is the same for all."""
+"""Segmentation data sets: which images and masks there are; the rest is the same for all, see `SegmentationDataset`."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-import torch
-from mmengine.registry import DATASETS, TRANSFORMS
-from torch import Tensor
-from torchvision import tv_tensors
+from mmengine.registry import DATASETS
 
 from xseg.data import classes as tables
-from xseg.data.classes import IGNORE, check_classes, read_classes, voc_palette
-from xseg.data.draw import DrawnDataset
-from xseg.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from xseg.data.classes import IGNORE, voc_palette
+from xseg.data.images import IMAGE_SUFFIXES
+from xseg.data.segmentation import Path_, SegmentationDataset, Transforms
 from xseg.data.shapes import shapes_counts, write_shapes
-
-Pair = tuple[str, Path, Path | None]  # id, image, mask
-Path_ = str | os.PathLike
-Transforms = Sequence[Callable | dict] | None
-
-
-@DATASETS.register_module()
-class SegmentationDataset(DrawnDataset):
-    """Images with masks of class indices.
-
-    A sample is dict(image (3, H, W) uint8 RGB, mask (H, W) uint8 with 255 = ignore, meta=dict(id, path, size_hw)),
-    where size_hw is (height, width) of the image as read, before the transforms. Without a mask path there is no mask.
-
-    Args:
-        pairs: (id, image path, mask path or None).
-        classes: names in the order of ids, or the path of a classes.txt.
-        palette: RGB per class; VOC's colours if None.
-        transforms: callables on the sample (its image and mask are tv_tensors there), or their configs.
-        label_map: 256 entries, value in the file -> class id, 255 = ignore, -1 = not allowed in a file.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        classes: Sequence[str] | Path_,
-        palette: Sequence[Sequence[int]] | None = None,
-        transforms: Transforms = None,
-        label_map: Sequence[int] | None = None,
-    ):
-        if not pairs:
-            raise ValueError(f"{type(self).__name__} has no images: the list of pairs is empty")
-        self.pairs = [(str(id), Path(image), mask and Path(mask)) for id, image, mask in pairs]
-        self.classes = _classes(classes)
-        self.palette = [tuple(colour) for colour in palette or voc_palette(len(self.classes))]
-        if len(self.palette) != len(self.classes):
-            raise ValueError(f"palette must have one colour per class, got {len(self.palette)} for {len(self.classes)}")
-        self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
-        self.label_map = None if label_map is None else np.asarray(label_map, dtype=np.int16)
-        if self.label_map is not None and self.label_map.shape != (256,):
-            raise ValueError(f"label_map must have 256 entries, got shape {self.label_map.shape}")
-
-    @property
-    def metainfo(self) -> dict:
-        """Read by mmengine, which hands it to metrics and visualizers and stores it in checkpoints."""
-        return dict(classes=self.classes, palette=self.palette)
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def _sample(self, index: int) -> dict:
-        id, image_path, mask_path = self.pairs[index]
-        image = tv_tensors.Image(read_image(image_path))
-        sample = dict(image=image, meta=dict(id=id, path=str(image_path), size_hw=tuple(image.shape[1:])))
-        if mask_path is not None:
-            mask = read_mask(mask_path)
-            check_same_size(image, mask, image_path, mask_path)
-            sample["mask"] = tv_tensors.Mask(self.map_labels(mask, mask_path))
-        for transform in self.transforms:
-            sample = transform(sample)
-        for key in sample.keys() & {"image", "mask"}:
-            sample[key] = sample[key].as_subclass(Tensor).contiguous()
-        return sample
-
-    def map_labels(self, mask: Tensor, path: Path_) -> Tensor:
-        """Class ids of the values in a mask file; ValueError naming the first pixel that has none."""
-        values = mask.numpy()
-        if self.label_map is None:
-            labels, wrong = values, (values >= len(self.classes)) & (values != IGNORE)
-        else:
-            labels = self.label_map[values]
-            wrong = labels < 0
-        if wrong.any():
-            row, column = np.unravel_index(wrong.argmax(), wrong.shape)
-            raise ValueError(
-                f"{path}: label {values[row, column]} at row {row}, column {column}, "
-                f"but the data set has {len(self.classes)} classes (ignore {IGNORE})"
-            )
-        return torch.from_numpy(labels.astype(np.uint8, copy=False))
 
 
 @DATASETS.register_module()
@@ -116,6 +33,7 @@ class VOC(SegmentationDataset):
         classes: Sequence[str] | Path_ | None = None,
         palette: Sequence[Sequence[int]] | None = None,
         transforms: Transforms = (),
+        cache: Path_ | None = None,
     ):
         root = Path(root)
         image_dir, lists = root / "JPEGImages", root / "ImageSets" / "Segmentation"
@@ -128,7 +46,7 @@ class VOC(SegmentationDataset):
         ]
         if classes is None:
             classes = root / "classes.txt" if (root / "classes.txt").exists() else tables.VOC_CLASSES
-        super().__init__(pairs, classes, palette, transforms)
+        super().__init__(pairs, classes, palette, transforms, cache=cache)
 
 
 @DATASETS.register_module()
@@ -137,7 +55,7 @@ class Cityscapes(SegmentationDataset):
 
     standard: ClassVar = dict(classes=tables.CITYSCAPES_CLASSES, palette=tables.CITYSCAPES_PALETTE)
 
-    def __init__(self, root: Path_, split: str = "train", transforms: Transforms = ()):
+    def __init__(self, root: Path_, split: str = "train", transforms: Transforms = (), cache: Path_ | None = None):
         root = Path(root)
         image_dir, mask_dir = root / "leftImg8bit" / split, root / "gtFine" / split
         layout = f"leftImg8bit/{split}/CITY/*_leftImg8bit.png, gtFine/{split}/CITY/*_gtFine_labelIds.png"
@@ -151,7 +69,12 @@ class Cityscapes(SegmentationDataset):
         if not pairs:
             raise FileNotFoundError(f"{image_dir} holds no CITY/*{ending}; {_remedy(root, layout, _CITYSCAPES_SOURCE)}")
         super().__init__(
-            pairs, tables.CITYSCAPES_CLASSES, tables.CITYSCAPES_PALETTE, transforms, tables.cityscapes_label_map()
+            pairs,
+            tables.CITYSCAPES_CLASSES,
+            tables.CITYSCAPES_PALETTE,
+            transforms,
+            tables.cityscapes_label_map(),
+            cache,
         )
 
 
@@ -162,7 +85,7 @@ class ADE20K(SegmentationDataset):
     TensorFlow's weights have those 151 outputs.
     """
 
-    def __init__(self, root: Path_, split: str = "training", transforms: Transforms = ()):
+    def __init__(self, root: Path_, split: str = "training", transforms: Transforms = (), cache: Path_ | None = None):
         root = Path(root)
         image_dir, mask_dir, table = root / "images" / split, root / "annotations" / split, root / "objectInfo150.txt"
         layout = f"images/{split}/*.jpg, annotations/{split}/*.png, objectInfo150.txt"
@@ -174,7 +97,7 @@ class ADE20K(SegmentationDataset):
         names = [row.split("\t")[-1].split(",")[0].strip() for row in rows if row.strip()]
         pairs = [(image.stem, image, mask_dir / f"{image.stem}.png") for image in sorted(image_dir.glob("*.jpg"))]
         labels = [IGNORE, *range(1, len(names) + 1), *[-1] * (255 - len(names))]
-        super().__init__(pairs, ("other", *names), None, transforms, labels)
+        super().__init__(pairs, ("other", *names), None, transforms, labels, cache)
 
 
 @DATASETS.register_module()
@@ -194,6 +117,7 @@ class ImageMaskFolder(SegmentationDataset):
         transforms: Transforms = (),
         palette: Sequence[Sequence[int]] | None = None,
         mask_suffix: str = "",
+        cache: Path_ | None = None,
     ):
         image_of, mask_of = _files_by_stem(Path(images)), _files_by_stem(Path(masks), mask_suffix)
         lone_images, lone_masks = sorted(image_of.keys() - mask_of.keys()), sorted(mask_of.keys() - image_of.keys())
@@ -203,7 +127,7 @@ class ImageMaskFolder(SegmentationDataset):
                 f"without an image; rename or move these{'' if mask_suffix else ', or set mask_suffix'}"
             )
         pairs = [(stem, image_of[stem], mask_of[stem]) for stem in sorted(image_of)]
-        super().__init__(pairs, classes, palette, transforms)
+        super().__init__(pairs, classes, palette, transforms, cache=cache)
 
 
 @DATASETS.register_module()
@@ -235,26 +159,6 @@ _VOC_SOURCE = (
 )
 _ADE20K_SOURCE = "http://sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)"
 _CITYSCAPES_SOURCE = "https://www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"
-
-
-def check_same_size(image: Tensor, mask: Tensor, image_path: Path_, mask_path: Path_) -> None:
-    """ValueError naming both files and sizes where image and mask do not cover the same pixels."""
-    (height, width), (mask_height, mask_width) = image.shape[-2:], mask.shape[-2:]
-    if (height, width) != (mask_height, mask_width):
-        turned = (height, width) == (mask_width, mask_height)
-        hint = "; the image may carry an EXIF rotation that the mask does not" if turned else ""
-        raise ValueError(
-            f"{image_path} is {width}x{height} pixels (width x height), "
-            f"but its mask {mask_path} is {mask_width}x{mask_height}{hint}"
-        )
-
-
-def _classes(classes: Sequence[str] | Path_) -> tuple[str, ...]:
-    if isinstance(classes, str | os.PathLike):
-        return read_classes(classes)
-    if not classes:
-        raise ValueError("classes must name at least one class")
-    return check_classes(list(classes), "classes")
 
 
 def read_split(path: Path) -> list[str]:

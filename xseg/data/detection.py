@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 
 from xseg.data.classes import voc_palette
 from xseg.data.draw import DrawnDataset
-from xseg.data.images import read_image
+from xseg.data.images import planar, read_image
 from xseg.data.rle import RunLengths, decode_masks
 
 
@@ -126,7 +126,8 @@ class DetectionDataset(DrawnDataset):
             sample[key] = tv_tensors.Mask(sample[key])
         for transform in self.transforms:
             sample = transform(sample)
-        for key in sample.keys() & {"image", "boxes_xyxy", "mask", "masks"}:
+        sample["image"] = planar(sample["image"].as_subclass(Tensor))
+        for key in sample.keys() & {"boxes_xyxy", "mask", "masks"}:
             sample[key] = sample[key].as_subclass(Tensor).contiguous()
         return sample
 

@@ -45,12 +45,21 @@ def read_image(path: str | os.PathLike) -> Tensor:
                 f"{path} is truncated: a {name} file of {len(content)} bytes without its end; copy it again"
             )
     try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     except cv2.error as error:
         raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
-    if bgr is None:
+    if pixels is None:
         raise ValueError(f"{path} cannot be decoded as an image ({len(content)} bytes); copy it again or remove it")
-    return torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def planar(image: Tensor) -> Tensor:
+    """(3, H, W) uint8 with each channel in one piece of memory; opencv splits interleaved pixels faster than torch."""
+    if image.dtype != torch.uint8 or image.stride()[::2] != (1, 3) or image.shape[0] != 3:
+        return image.contiguous()
+    planes = np.empty(image.shape, np.uint8)
+    cv2.split(image.permute(1, 2, 0).numpy(), list(planes))
+    return torch.from_numpy(planes)
 
 
 def read_mask(path: str | os.PathLike) -> Tensor:
@@ -64,9 +73,9 @@ def read_mask(path: str | os.PathLike) -> Tensor:
     if file_format == "JPEG":
         raise MaskModeError(f"{path} is a JPEG, which blurs class indices; save masks as palette or grey PNG")
     if mode in ("P", "L", "1"):
-        values = values.astype(np.uint8)
+        values = values.astype(np.uint8, copy=False)
         coding = coding[0] if isinstance(coding, tuple) else coding
-        return torch.from_numpy(values // _GREY_STEP.get(coding, 1))
+        return torch.from_numpy(values // _GREY_STEP[coding] if coding in _GREY_STEP else values)
     if mode.startswith("I"):
         if values.size and (values.max() > 255 or values.min() < 0):
             raise MaskModeError(

@@ -6,11 +6,13 @@ Uint8 in, uint8 out. Every random number comes from torch's global generator: se
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from xseg.data.classes import IGNORE
@@ -209,15 +211,33 @@ def largest_class_share(mask: Tensor) -> float:
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 
+def resample(image: Tensor, out_hw: Sequence[int]) -> Tensor:
+    """(C, H, W) uint8 resized bilinearly, with antialiasing where it shrinks: torchvision's values to one level.
+
+    What is only enlarged, and needs no antialiasing, goes through opencv in less than half the time.
+    """
+    if image.shape[-2] > out_hw[0] or image.shape[-1] > out_hw[1] or image.dtype != torch.uint8:
+        return F.resize_image(image, list(out_hw), antialias=True)
+    pixels = cv2.resize(image.permute(1, 2, 0).numpy(), (out_hw[1], out_hw[0]), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(pixels.reshape(*out_hw, -1)).permute(2, 0, 1)
+
+
+def resample_labels(mask: Tensor, out_hw: Sequence[int]) -> Tensor:
+    """(…, H, W) resized to the source pixel under the centre of each new one, in whole numbers: nothing is rounded."""
+    values = mask.numpy()
+    for axis, size in zip((-2, -1), out_hw, strict=True):
+        if values.shape[axis] != size:
+            values = values.take((2 * np.arange(size) + 1) * values.shape[axis] // (2 * size), axis)
+    return torch.from_numpy(values)
+
+
 def _resize(value: Any, out_hw: Sequence[int]) -> Any:
     """Image, boxes and masks resampled to (height, width); everything else as it is."""
-    if isinstance(value, tv_tensors.Mask):  # v2's own mask kernel takes the older "nearest", half a pixel off
-        plain = value.as_subclass(Tensor)
-        plain = plain.reshape(-1, *plain.shape[-2:])  # (H, W) and (M, H, W) alike, M = 0 too
-        plain = F.resize_image(plain, list(out_hw), interpolation=InterpolationMode.NEAREST_EXACT)
-        return tv_tensors.wrap(plain.reshape(*value.shape[:-2], *out_hw), like=value)
+    if isinstance(value, tv_tensors.Mask | tv_tensors.Image):
+        by_kind = resample_labels if isinstance(value, tv_tensors.Mask) else resample
+        return tv_tensors.wrap(by_kind(value.as_subclass(Tensor), out_hw), like=value)
     if isinstance(value, tv_tensors.TVTensor):
-        return F.resize(value, list(out_hw), antialias=True)
+        return F.resize(value, list(out_hw))
     return value
 
 

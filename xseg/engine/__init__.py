@@ -6,7 +6,7 @@ from .checkpoint import (
     load_strict,
     read_checkpoint,
 )
-from .hooks import BroadcastBuffersHook, StepSeedHook, StopOnNanHook, StopOnSignalHook, ThroughputHook
+from .hooks import BroadcastBuffersHook, ProfileHook, StepSeedHook, StopOnNanHook, StopOnSignalHook, ThroughputHook
 from .loops import TrainLoop
 from .memory import keep_freed_memory
 from .optim import AmpOptimWrapper, ParamGroups
@@ -20,6 +20,7 @@ __all__ = [
     "EvalSampler",
     "ParamGroups",
     "PlainCheckpointHook",
+    "ProfileHook",
     "StepSeedHook",
     "StopOnNanHook",
     "StopOnSignalHook",

@@ -166,3 +166,32 @@ class ThroughputHook(Hook):
 
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, on macOS bytes
             runner.message_hub.update_scalar("train/memory_mb", peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+@HOOKS.register_module()
+class ProfileHook(Hook):
+    """Keeps what every validation found, with the iteration and the seconds of training before it.
+
+    `runner.message_hub.get_info("profile")` is a list of dict(step, seconds, **metrics); validations are not in the
+    seconds. It is part of every checkpoint, so that a resumed run goes on with it.
+    """
+
+    priority = "NORMAL"  # before CheckpointHook
+
+    def before_train(self, runner) -> None:
+        self.seconds = runner.message_hub.runtime_info.get("train_seconds", 0.0)
+        self.since = time.perf_counter()
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        now = time.perf_counter()
+        self.seconds += now - self.since
+        self.since = now
+        runner.message_hub.update_info("train_seconds", self.seconds)
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        rows = [row for row in runner.message_hub.runtime_info.get("profile", []) if row["step"] < runner.iter]
+        found = {name: float(value) for name, value in (metrics or {}).items()}
+        runner.message_hub.update_info("profile", [*rows, dict(step=runner.iter, seconds=self.seconds, **found)])
+
+    def after_val(self, runner) -> None:
+        self.since = time.perf_counter()

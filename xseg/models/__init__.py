@@ -13,7 +13,7 @@ from heads import (
     MaskRCNN,
     RetinaNet,
 )
-from xseg.models.adapters import SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
+from xseg.models.adapters import InceptionV3, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
 from xseg.models.classifier import Classifier
 from xseg.models.detector import Detector
 from xseg.models.inference import Inference
@@ -27,6 +27,7 @@ __all__ = [
     "CrossEntropy",
     "Detector",
     "Dice",
+    "InceptionV3",
     "Inference",
     "JointModel",
     "OhemCrossEntropy",

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Network = Callable[[Tensor], Tensor]  # (N, 3, H, W) -> logits (N, C, H, W), any H and W
+from heads.upsampling import CoarseLogits, Upsampling, labels_of, scores_of
+
+Network = Callable[[Tensor], CoarseLogits]  # (N, 3, H, W) -> logits of any size that cover H x W
 
 
 class Inference:
@@ -67,27 +69,24 @@ class Inference:
         height, width = images.shape[-2:]
         pad_h, pad_w = (max(least - size, 0) for least, size in zip(self.min_size_hw, (height, width), strict=True))
         images = F.pad(images, (0, pad_w, 0, pad_h))
-        if self.window_hw is None:
-            labels = self.scores(network, images).argmax(1).to(torch.uint8)
-        else:
+        if self.window_hw is not None:
             labels = self._slide(network, images)
+        elif self.scales == (1.0,) and not self.flip:
+            labels = network(images).labels()
+        else:
+            labels = labels_of(self.views(network, images))
         return labels[:, :height, :width]
 
-    def scores(self, network: Network, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> scores (N, C, H, W): logits, or probabilities averaged over scales and mirror images."""
-        if self.scales == (1.0,) and not self.flip:
-            return network(images)
-        total = None
+    def views(self, network: Network, images: Tensor) -> list[Upsampling]:
+        """Coarse logits at every scale, plain and mirrored, and how each becomes a map of the images' size."""
+        views = []
         size = images.shape[-2:]
         for scale in self.scales:
             scaled = images if scale == 1 else self._scale(images, scale)
-            for mirrored in (False, True) if self.flip else (False,):
-                logits = network(scaled.flip(-1) if mirrored else scaled)
-                logits = logits.flip(-1) if mirrored else logits
-                logits = F.interpolate(logits, size, mode="bilinear", align_corners=self.align_corners)
-                chances = logits.softmax(1)
-                total = chances if total is None else total.add_(chances)
-        return total
+            views.append(network(scaled).upsampling().then(size, self.align_corners))
+            if self.flip:
+                views.append(network(scaled.flip(-1)).upsampling().mirrored().then(size, self.align_corners))
+        return views
 
     def _scale(self, images: Tensor, scale: float) -> Tensor:
         if self.align_corners:
@@ -106,7 +105,7 @@ class Inference:
         for top, following in zip(tops, [*tops[1:], height], strict=True):
             row, hits = None, images.new_zeros(width)
             for left in starts(width, window_w, self.overlap):
-                scores = self.scores(network, images[..., top : top + window_h, left : left + window_w])
+                scores = scores_of(self.views(network, images[..., top : top + window_h, left : left + window_w]))
                 if row is None:
                     row = scores.new_zeros((count, scores.shape[1], window_h, width))
                 row[..., left : left + window_w] += scores

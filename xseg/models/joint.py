@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heads.boxes import Selection
+from heads.upsampling import CoarseLogits, labels_of, upsample
 from xseg.models.detector import fit, in_original_pixels, target_of
 from xseg.models.losses import CrossEntropy
 from xseg.models.model import Model, as_image, build
-from xseg.models.segmentor import pixel_losses, resize
+from xseg.models.segmentor import pixel_losses
 from xseg.panoptic import Merging, merge
 
 
@@ -86,6 +87,7 @@ class JointModel(Model):
         if mode == "tensor":
             padded, _ = self.fit(images, [images.shape[-2:]] * len(images), None)
             logits, raw = self.raw(padded)
+            logits = upsample(logits, padded.shape[-2:], self.head.align_corners)
             return logits[..., : images.shape[-2], : images.shape[-1]], raw
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
@@ -95,10 +97,9 @@ class JointModel(Model):
         return self.backbone(images)
 
     def raw(self, images: Tensor) -> tuple[Tensor, object]:
-        """Logits at the size of the images, and the detection head's output."""
+        """The segmentation head's logits at its own size, and the detection head's output."""
         features = self.features_of(images)
-        logits = resize(self.head(features), images.shape[-2:], self.head.align_corners)
-        return logits, self.detection_head(features[self.detection_from :])
+        return self.head(features), self.detection_head(features[self.detection_from :])
 
     def fit(self, images: Tensor, input_hw: Sequence[Sequence[int]], size: Sequence[int] | None):
         """As the function; see `Segmentor.logits` on the sizes."""
@@ -108,7 +109,7 @@ class JointModel(Model):
         """Losses of both heads, by the names that they have in `Segmentor` and `Detector`."""
         padded, _ = self.fit(images, [images.shape[-2:]] * len(images), None)
         height, width = (new - old for new, old in zip(padded.shape[-2:], images.shape[-2:], strict=True))
-        masks = F.pad(torch.stack([sample["mask"] for sample in samples]), (0, width, 0, height), value=255).long()
+        masks = F.pad(torch.stack([sample["mask"] for sample in samples]), (0, width, 0, height), value=255)
         features = self.features_of(padded)
         pixels = pixel_losses(self.head, self.losses, features, masks)
         found = self.detection_head(features[self.detection_from :])
@@ -119,9 +120,10 @@ class JointModel(Model):
         logits, raw = self.raw(padded)
         found = self.detection_head.decode(raw, sizes, self.selection)
         results = in_original_pixels(found, sizes, samples)
-        for result, scores, sample, (height, width) in zip(results, logits.float(), samples, sizes, strict=True):
+        for result, own, sample, size_hw in zip(results, logits.split(1), samples, sizes, strict=True):
             full_hw = sample.get("meta", {}).get("size_hw", sample["input_hw"])
-            result["mask"] = resize(scores[None, :, :height, :width], full_hw, False)[0].argmax(0).byte()
+            fine = CoarseLogits(own, padded.shape[-2:], size_hw, self.head.align_corners).upsampling()
+            result["mask"] = labels_of([fine.then(full_hw, align_corners=False)])[0]
             if "masks" in result:
                 result["panoptic"] = self.merged(result)
         return results

@@ -1,19 +1,58 @@
 """Losses of segmentation logits against class masks; a config lists them, and their weighted sum is trained.
 
-All take logits (N, C, H, W) and masks (N, H, W) int64, leave out the pixels of `ignore_index`, and give 0 where no
-pixel is left. Cross-entropy, hard-pixel mining and Dice are here; `SmpLoss` brings the others of
-segmentation-models-pytorch.
+All take logits (N, C, h, w), upsampled bilinearly if they are coarser than their masks (N, H, W), integers; they leave
+out the pixels of `ignore_index`, and give 0 where no pixel is left. Cross-entropy, hard-pixel mining and Dice are here
+and never store upsampled logits; `SmpLoss`, which does, brings the others of segmentation-models-pytorch.
 """
 
 import inspect
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from heads.pixel_scores import PixelScores, pixel_scores
+from heads.upsampling import upsample, wide
 
-class CrossEntropy(nn.Module):
+
+def weighted_losses(losses: Sequence[nn.Module], logits: Tensor, masks: Tensor, align_corners: bool) -> list[Tensor]:
+    """Each loss times its weight; all that are functions of `PixelScores` share one pass over the pixels."""
+    shared: dict[int, PixelScores] = {}
+    of_scores = [loss for loss in losses if isinstance(loss, PixelLoss)]
+    for void in {loss.ignore_index for loss in of_scores}:
+        class_sums = any(loss.class_sums for loss in of_scores if loss.ignore_index == void)
+        shared[void] = pixel_scores(logits, masks, align_corners, void, class_sums)
+    values = []
+    for loss in losses:
+        if isinstance(loss, PixelLoss):
+            value = loss.of(shared[loss.ignore_index])
+        else:
+            value = loss(upsample(wide(logits), masks.shape[-2:], align_corners), masks.long())
+        values.append(loss.weight * value)
+    return values
+
+
+class PixelLoss(nn.Module):
+    """A loss that is a function `of` the softmax statistics of upsampled logits.
+
+    Args:
+        weight: of this loss in the sum.
+    """
+
+    class_sums = False  # whether it needs those of `PixelScores`
+
+    def __init__(self, weight: float, ignore_index: int):
+        super().__init__()
+        self.weight, self.ignore_index = weight, ignore_index
+
+    def forward(self, logits: Tensor, masks: Tensor, align_corners: bool = False) -> Tensor:
+        return self.of(pixel_scores(logits, masks, align_corners, self.ignore_index, self.class_sums))
+
+    def of(self, scores: PixelScores) -> Tensor:
+        raise NotImplementedError
+
+
+class CrossEntropy(PixelLoss):
     """Mean cross-entropy over the labelled pixels.
 
     Args:
@@ -30,31 +69,32 @@ class CrossEntropy(nn.Module):
         label_smoothing: float = 0.0,
         ignore_index: int = 255,
     ):
-        super().__init__()
-        self.weight, self.label_smoothing, self.ignore_index = weight, label_smoothing, ignore_index
+        super().__init__(weight, ignore_index)
+        self.label_smoothing = label_smoothing
         self.uncounted = isinstance(class_weights, str)  # as in a model that is only to predict
         if self.uncounted and class_weights != "balanced":
             raise ValueError(f"class_weights must be one number a class or 'balanced', got {class_weights!r}")
         weights = None if class_weights is None or self.uncounted else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 
-    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        total = self.pixel_losses(logits, masks, reduction="sum")
-        valid = masks[masks != self.ignore_index]
-        count = valid.numel() if self.class_weights is None else self.class_weights[valid].sum().item()
-        return total / max(count, 1e-12)
+    def of(self, scores: PixelScores) -> Tensor:
+        losses, weights = self.pixel_losses(scores)
+        return losses.sum() / weights.sum().clamp(min=1e-12)
 
-    def pixel_losses(self, logits: Tensor, masks: Tensor, reduction: str = "none") -> Tensor:
+    def pixel_losses(self, scores: PixelScores) -> tuple[Tensor, Tensor]:
+        """Weighted cross-entropies (N, H, W) and the weights of the pixels, both 0 where void."""
         if self.uncounted:
             raise ValueError("class_weights='balanced' are counted by xseg.train; elsewhere give one number a class")
-        return F.cross_entropy(
-            logits.float(),
-            masks,
-            weight=self.class_weights,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            reduction=reduction,
-        )
+        weights = scores.valid.to(scores.truth.dtype)
+        if self.class_weights is not None:
+            weights = weights * self.class_weights.to(weights)[scores.labels.long()]
+        losses = (scores.log_total - scores.truth) * weights
+        if self.label_smoothing:
+            factors = torch.ones(scores.num_classes) if self.class_weights is None else self.class_weights
+            factors = factors.to(losses) / scores.num_classes
+            spread = (scores.log_total * factors.sum() - scores.weighted_logits(factors)) * scores.valid
+            losses = (1 - self.label_smoothing) * losses + self.label_smoothing * spread
+        return losses, weights
 
 
 class OhemCrossEntropy(CrossEntropy):
@@ -74,41 +114,35 @@ class OhemCrossEntropy(CrossEntropy):
             raise ValueError(f"min_kept must be a share of the labelled pixels in (0, 1], got {min_kept}")
         self.threshold, self.min_kept = threshold, min_kept
 
-    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        valid = masks != self.ignore_index
-        losses = self.pixel_losses(logits, masks)[valid]
+    def of(self, scores: PixelScores) -> Tensor:
+        losses = self.pixel_losses(scores)[0][scores.valid]
         if losses.numel() == 0:
-            return logits.sum() * 0
+            return scores.log_total.sum() * 0
         with torch.no_grad():
-            labels = masks.masked_fill(~valid, 0).unsqueeze(1)
-            chance = logits.float().softmax(1).gather(1, labels).squeeze(1)[valid]
+            chance = scores.chances()[scores.valid]
             kept = max(1, round(self.min_kept * chance.numel()))
             limit = chance.kthvalue(kept).values.clamp(min=self.threshold)
         return losses[chance <= limit].mean()
 
 
-class Dice(nn.Module):
+class Dice(PixelLoss):
     """Mean over the classes of 1 - Dice, counted over the labelled pixels of the whole batch; an absent class costs 0.
 
-    Every class weighs the same, however few its pixels. Equal to segmentation-models-pytorch's `DiceLoss`, without its
-    one-hot copies of the batch.
+    Every class weighs the same, however few its pixels. Equal to segmentation-models-pytorch's `DiceLoss`.
 
     Source: Milletari et al. 2016 (arXiv:1606.04797), with the plain sums of Sudre et al. 2017 in the denominator.
     """
 
-    def __init__(self, weight: float = 1.0, ignore_index: int = 255):
-        super().__init__()
-        self.weight, self.ignore_index = weight, ignore_index
+    class_sums = True
 
-    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        valid = masks != self.ignore_index
-        labels = masks.masked_fill(~valid, 0)
-        chances = logits.float().softmax(1)
-        hits = chances.gather(1, labels.unsqueeze(1)).squeeze(1) * valid
-        shared = hits.new_zeros(logits.shape[1]).index_add(0, labels.flatten(), hits.flatten())
-        counts = torch.bincount(labels[valid], minlength=logits.shape[1])
-        total = torch.einsum("nchw,nhw->c", chances, valid.to(chances.dtype)) + counts
-        dice = 2 * shared / total.clamp(min=1e-7)
+    def __init__(self, weight: float = 1.0, ignore_index: int = 255):
+        super().__init__(weight, ignore_index)
+
+    def of(self, scores: PixelScores) -> Tensor:
+        labels, hits = scores.labels.flatten().long(), scores.chances() * scores.valid
+        shared = torch.zeros_like(scores.class_sums).index_add(0, labels, hits.flatten())
+        counts = torch.bincount(labels[scores.valid.flatten()], minlength=scores.num_classes)
+        dice = 2 * shared / (scores.class_sums + counts).clamp(min=1e-7)
         return ((1 - dice) * (counts > 0)).mean()
 
 

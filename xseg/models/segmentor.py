@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from heads.upsampling import CoarseLogits, upsample
 from xseg.models.inference import Inference
-from xseg.models.losses import CrossEntropy
+from xseg.models.losses import CrossEntropy, weighted_losses
 from xseg.models.model import Model, as_image, build
 
 
@@ -76,7 +77,7 @@ class Segmentor(Model):
 
     def loss(self, images: Tensor, samples: list[dict]) -> dict[str, Tensor]:
         """Losses of the head and, as `aux_…`, of the auxiliary head."""
-        masks = torch.stack([sample["mask"] for sample in samples]).long()
+        masks = torch.stack([sample["mask"] for sample in samples])
         features = self.backbone(images)
         losses = pixel_losses(self.head, self.losses, features, masks)
         if self.aux_head is not None:
@@ -85,20 +86,25 @@ class Segmentor(Model):
         return losses
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits at the size of the images, whatever that is.
+        """Logits at the size of the images, whatever that is."""
+        coarse, padded_hw, (height, width), align_corners = self.coarse_logits(images)
+        return upsample(coarse, padded_hw, align_corners)[..., :height, :width]
+
+    def coarse_logits(self, images: Tensor) -> CoarseLogits:
+        """The head's logits, and where they lie in the images.
 
         Maps sit at k * stride, so an image whose corners are to be aligned is padded to k * stride + 1 pixels
         (513, 769, 1025 x 2049), any other to k * stride.
         """
         height, width = images.shape[-2:]
         stride, extra = max(self.backbone.strides), int(self.head.align_corners)
-        padded_h, padded_w = (-(-(size - extra) // stride) * stride + extra for size in (height, width))
+        padded_h, padded_w = (size + (extra - size) % stride for size in (height, width))
         padded = F.pad(images, (0, padded_w - width, 0, padded_h - height))
-        logits = resize(self.head(self.backbone(padded)), (padded_h, padded_w), self.head.align_corners)
-        return logits[..., :height, :width]
+        logits = self.head(self.backbone(padded))
+        return CoarseLogits(logits, (padded_h, padded_w), (height, width), self.head.align_corners)
 
     def predict_batch(self, images: Tensor, samples: list[dict]) -> list[dict]:
-        labels = self.inference(lambda x: self.logits(x).float(), images)
+        labels = self.inference(self.coarse_logits, images)
         results = []
         for label, sample in zip(labels, samples, strict=True):
             height, width = sample["input_hw"]
@@ -124,15 +130,10 @@ class Segmentor(Model):
 def pixel_losses(
     head: nn.Module, losses: Iterable[nn.Module], features: Sequence[Tensor], masks: Tensor
 ) -> dict[str, Tensor]:
-    """Each loss of a head's logits, resized to the masks (N, H, W) int64, times its weight."""
-    logits = resize(head(features).float(), masks.shape[-2:], head.align_corners)
-    return {loss_name(loss): loss.weight * loss(logits, masks) for loss in losses}
-
-
-def resize(logits: Tensor, size_hw: Sequence[int], align_corners: bool) -> Tensor:
-    if tuple(logits.shape[-2:]) == tuple(size_hw):
-        return logits
-    return F.interpolate(logits, tuple(size_hw), mode="bilinear", align_corners=align_corners)
+    """Each loss of a head's logits, upsampled to the masks (N, H, W), times its weight."""
+    losses = list(losses)
+    values = weighted_losses(losses, head(features), masks, head.align_corners)
+    return {loss_name(loss): value for loss, value in zip(losses, values, strict=True)}
 
 
 def loss_name(loss: nn.Module) -> str:

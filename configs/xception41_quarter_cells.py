@@ -1,0 +1,31 @@
+"""A quarter-width Xception-41 classifies blood cells, cut out of BCCD's images, at 64 x 64: a trunk for segmentation.
+xseg data convert crops BCCD data/cells && xseg train xception41_quarter_cells
+Result: see the README, The Xception paper, runnable."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.cells import *
+    from ._base_.runtime import *
+    from ._base_.schedule_adamw import *
+
+from backbones import AlignedXception
+from heads import ClassificationHead
+from xseg.models import Classifier
+
+model = dict(
+    type=Classifier,
+    backbone=dict(type=AlignedXception, depth=41, out=("c5",), width=0.25),
+    head=dict(type=ClassificationHead, dropout=0.2),
+    crop_size=64,
+    crop_share=1.0,
+    label_smoothing=0.1,
+    class_weights="balanced",
+    channels_last=True,
+)
+optim_wrapper.optimizer.lr = 4e-3
+train_cfg.max_iters = 400
+train_cfg.val_interval = 200
+param_scheduler[1].end = 401
+default_hooks.checkpoint.interval = 200
+default_hooks.checkpoint.save_best = "top1"
