@@ -34,8 +34,8 @@ model = dict(
     channels_last=True,
 )
 optim_wrapper.optimizer.lr = 4e-3
-train_cfg.max_iters = 700
-train_cfg.val_interval = 700
-param_scheduler[1].end = 701
-default_hooks.checkpoint.interval = 350
-default_hooks.checkpoint.save_best = "segm_mAP"
+train_cfg.max_iters = 450
+train_cfg.val_interval = 450
+param_scheduler[1].end = 451
+default_hooks.checkpoint.interval = 225
+default_hooks.checkpoint.save_best = "bbox_mAP"
