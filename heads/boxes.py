@@ -104,8 +104,9 @@ def select(
     """
     found = []
     num_classes = scores.shape[1]
+    # sizes are symbols while a model is exported: no min(), max() or tensors of them
     for level_scores, level_boxes in zip(scores.split(list(per_level)), boxes_xyxy.split(list(per_level)), strict=True):
-        best, index = level_scores.flatten().topk(min(rule.topk, level_scores.numel()))
+        best, index = level_scores.flatten().topk(torch.sym_min(rule.topk, level_scores.numel()))
         sure = best > rule.score_threshold
         best, index = best[sure], index[sure]
         found.append((level_boxes[index // num_classes], best, index % num_classes))
@@ -118,11 +119,12 @@ def select(
 def clip(boxes_xyxy: Tensor, size_hw: Sequence[int]) -> Tensor:
     """(…, 4) boxes cut at the borders of the image."""
     height, width = size_hw
-    return torch.minimum(boxes_xyxy.clamp(min=0), boxes_xyxy.new_tensor([width, height, width, height]))
+    limits = (width, height, width, height)
+    return torch.stack([edge.clamp(0, limit) for edge, limit in zip(boxes_xyxy.unbind(-1), limits, strict=True)], -1)
 
 
 def suppress(boxes_xyxy: Tensor, scores: Tensor, groups: Tensor, size_hw: Sequence[int], rule: Selection) -> Tensor:
     """Indices (K,) of what NMS leaves of boxes (L, 4) inside the image, the surest first; groups (L,) int64, classes or
     levels, do not suppress each other."""
-    apart = groups.to(boxes_xyxy) * (max(size_hw) + 1)
+    apart = groups.to(boxes_xyxy) * sum(size_hw)
     return nms(boxes_xyxy + apart.unsqueeze(1), scores, rule.nms_iou)[: rule.max_detections]

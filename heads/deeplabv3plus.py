@@ -140,4 +140,7 @@ class ImagePooling(ConvBN):
             pooled = F.batch_norm(pooled, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
         else:
             pooled = self.bn(pooled)
-        return F.relu(pooled).expand(-1, -1, *x.shape[-2:])
+        spread = F.relu(pooled).expand(-1, -1, *x.shape[-2:])
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            return spread
+        return spread.contiguous(memory_format=torch.channels_last)  # or all that it is concatenated with is moved

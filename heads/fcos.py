@@ -60,9 +60,9 @@ class FCOS(DenseDetector):
         distances = flatten([self.regressor(m).relu() for m in towers], 4)
         centreness = flatten([self.centreness(m) for m in towers], 1).squeeze(-1)
         points = [grid_points(m, stride) for m, stride in zip(maps, self.fpn.strides, strict=True)]
-        strides = [p.new_full((len(p),), stride) for p, stride in zip(points, self.fpn.strides, strict=True)]
+        strides = [p.new_full(p.shape[:1], stride) for p, stride in zip(points, self.fpn.strides, strict=True)]
         return FCOSOutput(
-            logits, distances, centreness, torch.cat(points), torch.cat(strides), [len(level) for level in points]
+            logits, distances, centreness, torch.cat(points), torch.cat(strides), [level.shape[0] for level in points]
         )
 
     def loss(self, output: FCOSOutput, targets: Sequence[Target]) -> dict[str, Tensor]:

@@ -64,7 +64,7 @@ class RetinaNet(DenseDetector):
         maps, logits, towers = self.predict(features)
         deltas = flatten([self.regressor(m) for m in towers], 4)
         anchors = grid(self.anchors, maps, self.fpn.strides)
-        return RetinaNetOutput(logits, deltas, torch.cat(anchors), [len(level) for level in anchors])
+        return RetinaNetOutput(logits, deltas, torch.cat(anchors), [level.shape[0] for level in anchors])
 
     def loss(self, output: RetinaNetOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Focal loss and L1 of the coded boxes, of each image over its matched anchors, averaged over the images."""

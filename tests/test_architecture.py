@@ -1,6 +1,7 @@
 """Who may import whom; see the README, "The house"."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ ALLOWED = {  # folder -> packages beyond the standard library
 }
 EVERYWHERE_IN_XSEG = {"backbones", "heads", "xseg"}
 LATE = {"timm", "segmentation_models_pytorch", "matplotlib", "scipy", "rich", "safetensors", "pycocotools"}
-LATE |= {"h5py", "huggingface_hub"}
+LATE |= {"h5py", "huggingface_hub", "onnx", "onnxscript", "onnxruntime", "openvino"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -46,6 +47,13 @@ def test_heavy_libraries_are_imported_where_they_are_used():
         if path.name not in ("smp_encoders.py", "sbd.py", "check.py"):  # which are themselves imported late
             assert not imports(path, top_level_only=True) & LATE, path
     assert imports(ROOT / "xseg" / "cli.py", top_level_only=True) == {"xseg"}
+
+
+def test_the_command_answers_without_torch():
+    """`xseg --help` and `import xseg` are to be quick: torch and mmengine take seconds."""
+    code = "import sys, xseg, xseg.cli; xseg.cli.build_parser(); print({'torch', 'mmengine', 'numpy'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
 
 
 def test_every_package_travels_in_the_wheel():

@@ -33,7 +33,9 @@ def trained(tmp_path_factory):
 def asked(monkeypatch):
     """The dtypes with which `deploy` was called."""
     dtypes, deploy = [], Segmentor.deploy
-    monkeypatch.setattr(Segmentor, "deploy", lambda self, dtype=None: dtypes.append(dtype) or deploy(self, dtype))
+    monkeypatch.setattr(
+        Segmentor, "deploy", lambda self, dtype=None, **o: dtypes.append(dtype) or deploy(self, dtype, **o)
+    )
     return dtypes
 
 
@@ -64,3 +66,45 @@ def test_another_type_is_wrong_usage():
     with pytest.raises(SystemExit) as caught:
         main(["predict", "run", "x.jpg", "--deploy", "int8"])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "auto"])
+def test_predict_on_an_engine(trained, tmp_path, backend):
+    for package in ("onnx", "onnxscript", *({backend} - {"auto"})):
+        pytest.importorskip(package)
+    image = next((trained / "shapes" / "JPEGImages").iterdir())
+    for name, options in {"plain": [], "engine": ["--backend", backend]}.items():
+        assert main(["predict", f"{trained}/run", f"{image}", "--out", f"{tmp_path}/{name}", *options]) == 0
+    plain, engine = (
+        np.array(Image.open(tmp_path / name / "mask" / f"{image.stem}.png")) for name in ("plain", "engine")
+    )
+    assert (engine == plain).mean() > 0.999
+
+
+def test_eval_on_an_engine(trained):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    command = ["eval", "quickstart", f"{trained}/run", "--data-root", f"{trained}/shapes", "--worst", "0"]
+    confusions = []
+    for name, options in {"plain": [], "engine": ["--backend", "onnxruntime"]}.items():
+        assert main([*command, "--out", f"{trained}/{name}", *options, *TINY]) == 0
+        confusions.append(np.array(json.loads((trained / name / "metrics.json").read_text())["confusion"]))
+    assert abs(confusions[0] - confusions[1]).sum() <= 0.002 * confusions[0].sum()
+
+
+def test_export(trained, capsys):
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    out = trained / "model.onnx"
+    assert main(["export", f"{trained}/run", "--out", f"{out}"]) == 0
+    assert "1 x 192 x 256: equal to PyTorch to" in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    facts = session.get_modelmeta().custom_metadata_map
+    assert facts["task"] == "segmentor" and "background" in json.loads(facts["classes"])
+    assert json.loads(facts["mean"]) == [127.5]
+
+
+def test_export_takes_an_onnx_name(trained, capsys):
+    assert main(["export", f"{trained}/run", "--out", f"{trained}/model.pt"]) == 1
+    assert "model.pt: an export is an .onnx file" in capsys.readouterr().err

@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_eval(commands)
     add_eval_json(commands)
     add_predict(commands)
+    add_export(commands)
     add_data(commands)
     add_config(commands)
     add_weights(commands)
@@ -99,6 +100,7 @@ def add_eval(commands) -> None:
     command.add_argument(
         "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun"
     )
+    command.add_argument("--panoptic", action="store_true", help="panoptic quality too, of a model with both heads")
     add_deploy_argument(command)
     command.set_defaults(run=run_eval)
 
@@ -127,6 +129,16 @@ def add_predict(commands) -> None:
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
     add_deploy_argument(command)
     command.set_defaults(run=run_predict)
+
+
+def add_export(commands) -> None:
+    command = commands.add_parser("export", help="a model as one ONNX file for images of any size, compared with it")
+    command.add_argument("source", metavar="CONFIG|WEIGHTS", help="a work dir, a checkpoint of ours, hf:…, or a config")
+    command.add_argument("--weights", metavar="W", help="of a config, instead of its own")
+    command.add_argument("--out", default="model.onnx", metavar="FILE", help="default: model.onnx")
+    command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="other than in training")
+    command.add_argument("--data-root", metavar="DIR", help="of a config, where its data set tells the class names")
+    command.set_defaults(run=run_export)
 
 
 def add_data(commands) -> None:
@@ -236,6 +248,11 @@ def add_deploy_argument(command: argparse.ArgumentParser) -> None:
         choices=("fp32", "bf16", "fp16"),
         help="fold BatchNorms and drop what only training needs, for speed; bf16 and fp16 compute in that",
     )
+    command.add_argument(
+        "--backend",
+        choices=("torch", "openvino", "onnxruntime", "auto"),
+        help="what computes the deployed model, where installed; auto: the fastest (default: torch); means --deploy",
+    )
 
 
 def add_config_arguments(command: argparse.ArgumentParser) -> None:
@@ -304,7 +321,14 @@ def run_eval(arguments) -> int:
     cfg = read_config(arguments)
     out = Path(arguments.out or default_folder(arguments.weights or cfg.get("weights") or "", cfg))
     report = evaluate(
-        cfg, arguments.weights, out=out, num_worst=arguments.worst, launcher=arguments.launcher, deploy=arguments.deploy
+        cfg,
+        arguments.weights,
+        out=out,
+        num_worst=arguments.worst,
+        launcher=arguments.launcher,
+        deploy=arguments.deploy,
+        panoptic=arguments.panoptic,
+        backend=arguments.backend,
     )
     if is_main_process():
         print_report(report, out)
@@ -336,11 +360,23 @@ def run_predict(arguments) -> int:
         model.set_output_stride(arguments.output_stride)
     if arguments.window or arguments.scales or arguments.flip:
         model.inference = Inference(arguments.window, scales=arguments.scales or (1.0,), flip=arguments.flip)
-    if arguments.deploy:
-        model = model.deploy(arguments.deploy)
+    if arguments.deploy or arguments.backend:
+        model = model.deploy(arguments.deploy, backend=arguments.backend or "torch")
     for line in predict(model, arguments.inputs, arguments.out):
         print(line, flush=True)
     print(f"written to {arguments.out}")
+    return 0
+
+
+def run_export(arguments) -> int:
+    from xseg.exporting import export
+    from xseg.loading import load
+
+    model = load(arguments.source, arguments.weights, "cpu", arguments.data_root)
+    if arguments.output_stride:
+        model.set_output_stride(arguments.output_stride)
+    for line in export(model, arguments.out):
+        print(line)
     return 0
 
 

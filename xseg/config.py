@@ -80,7 +80,9 @@ def load_config(
 def fill_num_classes(cfg: Config, loader: str) -> dict:
     """Give heads without `num_classes` the number of classes of a loader's data; refuse another number.
 
-    Returns dict(classes, palette) of the data; {} for a config without data. A config that states `num_classes` does
+    A model with a detection head of its own is told which classes are things.
+
+    Returns dict(classes, palette, …) of the data; {} for a config without data. A config that states `num_classes` does
     not need the files of a data set whose classes are known, as VOC's.
     """
     head = cfg.model.get("head")
@@ -97,6 +99,11 @@ def fill_num_classes(cfg: Config, loader: str) -> dict:
                 f"model.{key}.num_classes is {head.num_classes}, but the data set has {len(classes)} classes: "
                 f"{', '.join(classes)}. Leave num_classes out to take the data set's"
             )
+    if isinstance(head := cfg.model.get("detection_head"), dict):
+        if "things" not in found:
+            raise ValueError(f"{loader}.dataset does not say which classes are things; take a PanopticDataset")
+        cfg.model.setdefault("things", list(found["things"]))
+        head.setdefault("num_classes", len(cfg.model.things))
     return found
 
 

@@ -59,6 +59,21 @@ def draw_boxes(
     return drawn
 
 
+def segment_colours(labels: Sequence[int], palette: Palette) -> np.ndarray:
+    """(S, 3) uint8: for each segment a colour of its own, near that of its class, and none black, which is void."""
+    taken, colours = {(0, 0, 0)}, []
+    for label in labels:
+        shift, colour = 0, tuple(map(int, palette[label]))
+        while colour in taken:
+            shift += 1
+            colour = tuple(
+                (value + shift * step) % 256 for value, step in zip(palette[label], (37, 22, 29), strict=True)
+            )
+        taken.add(colour)
+        colours.append(colour)
+    return np.array(colours, np.uint8).reshape(-1, 3)
+
+
 def panel(tiles: Sequence[np.ndarray], titles: Sequence[str], min_height: int = 240) -> np.ndarray:
     """Pictures of one size side by side, each under its title; small ones are enlarged to be seen."""
     scale = max(1, -(-min_height // tiles[0].shape[0]))
@@ -121,3 +136,35 @@ def confusion_picture(path: str | Path, confusion: np.ndarray, classes: Sequence
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8 if len(classes) < 12 else 6)
     figure.colorbar(drawn, ax=axes, shrink=0.8)
     figure.savefig(path, dpi=130)
+
+
+def curves_picture(
+    path: str | Path, precision: np.ndarray, recalls: np.ndarray, names: Sequence[str], classes: Sequence[str]
+) -> None:
+    """Draw precision (T, R, C) over recall (R,), a small graph a class and a line for each of the T `names`.
+
+    Negative: there is nothing to find, and no line.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    columns = min(len(classes), 5 if len(classes) <= 20 else 10)
+    rows = -(-len(classes) // columns)
+    figure = Figure(figsize=(2.1 * columns + 1.2, 2.1 * rows + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    colours = colormaps["viridis"](np.linspace(0.9, 0, len(names)))
+    for label, axes in enumerate(grid.flat):
+        axes.set_visible(label < len(classes))
+        if label >= len(classes):
+            continue
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.set_title(classes[label], fontsize=9)
+        axes.tick_params(labelsize=7)
+        for line, name, colour in zip(precision[..., label], names, colours, strict=True):
+            if (line >= 0).all():
+                axes.plot(recalls, line, color=colour, label=name, linewidth=1)
+    handles = [line for axes in grid.flat for line in axes.get_lines()][: len(names)]
+    figure.legend(handles=handles, title="IoU", loc="outside right upper", fontsize=8, title_fontsize=8)
+    figure.supxlabel("recall", fontsize=9)
+    figure.supylabel("precision", fontsize=9)
+    figure.savefig(path, dpi=130 if len(classes) <= 20 else 80)

@@ -29,6 +29,8 @@ def evaluate(
     overrides: dict | None = None,
     data_root: str | os.PathLike | None = None,
     deploy: str | None = None,
+    panoptic: bool = False,
+    backend: str | None = None,
 ) -> Report:
     """Evaluate weights on the validation data of a config (its `test_dataloader` if it has one).
 
@@ -38,6 +40,8 @@ def evaluate(
         out: folder for metrics.json and what the metrics write beside it; default `default_folder(…)`.
         num_worst: how many of the worst images are drawn.
         deploy: "fp32", "bf16" or "fp16" to evaluate the deployment form of the model, see `Model.deploy`.
+        panoptic: panoptic quality too, of a `JointModel` with instance masks.
+        backend: of the deployment form.
 
     Returns: what metrics.json holds: the report of every metric of the config, sizes, times.
     """
@@ -50,6 +54,8 @@ def evaluate(
     out = Path(out or default_folder(source, cfg))
     weights = read_weights(resolve_weights(source))
     set_up(cfg, out, launcher)
+    if panoptic:
+        add_metric(cfg, "PanopticMetric")
     keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
@@ -59,8 +65,8 @@ def evaluate(
         model = getattr(runner.model, "module", runner.model)
         if fresh := load_weights(model, weights):
             raise ValueError(f"{weights.path} holds a backbone alone, {len(fresh)} tensors of the head are not in it")
-        if deploy:
-            runner.model = model.deploy(deploy)
+        if deploy or backend:
+            runner.model = model.deploy(deploy, backend=backend or "torch")
         start = time.perf_counter()
         runner.test()
         seconds = time.perf_counter() - start
@@ -100,6 +106,13 @@ def set_up(cfg: Config, out: Path, launcher: str) -> None:
     cfg.work_dir, cfg.experiment_name = str(out / "log"), f"eval-{time.time_ns()}"
 
 
+def add_metric(cfg: Config, name: str) -> None:
+    """Evaluate by one metric more, by its registered name, unless the config has it."""
+    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    if name not in {getattr(metric["type"], "__name__", metric["type"]) for metric in metrics}:
+        cfg.test_evaluator = [*metrics, dict(type=name)]
+
+
 class Report(dict):
     """What metrics.json holds; `tables` and the names of `files` in its folder are for the screen."""
 
@@ -119,7 +132,7 @@ def report_of(metrics: list, out: Path, **facts) -> Report:
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(report, indent=1))
         for metric in metrics:
-            report.files += metric.write(out)
+            report.files += [name for name in metric.write(out) if name not in report.files]
     return report
 
 

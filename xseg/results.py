@@ -6,10 +6,14 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xseg.drawing import colour_mask, draw_boxes, draw_masks, overlay, write_image
+from xseg.drawing import colour_mask, draw_boxes, draw_masks, overlay, segment_colours, write_image
+
+if TYPE_CHECKING:
+    from xseg.panoptic import Panoptic
 
 
 @dataclass
@@ -143,24 +147,78 @@ class DetectionResult:
 
 
 @dataclass
+class JointResult:
+    """One image, every pixel and the objects in it; `panoptic` (see `xseg.panoptic`) is None without instance masks."""
+
+    segmentation: SegmentationResult
+    detection: DetectionResult
+    panoptic: Panoptic | None
+
+    @classmethod
+    def of(cls, found: dict, classes, things, palette, image: np.ndarray, path: str | Path | None) -> JointResult:
+        """From what `JointModel` predicts for one image; `things` are the classes of the detections' labels."""
+        pixels = SegmentationResult(found["mask"].cpu().numpy(), classes, palette, image, path)
+        arrays = (found[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
+        names, colours = ([values[k] for k in things] for values in (classes, pixels.palette))
+        objects = DetectionResult(*arrays, tuple(names), colours, image, path, found.get("masks"))
+        return cls(pixels, objects, found.get("panoptic"))
+
+    def drawn(self, threshold: float = 0.5) -> np.ndarray:
+        """(H, W, 3) uint8: the coloured pixels under the boxes and masks above a score."""
+        return dataclasses.replace(self.detection, image=self.segmentation.overlay()).drawn(threshold)
+
+    def summary(self) -> str:
+        """`road 41 %, sky 22 %, …; 3 car, 1 person`"""
+        return f"{self.segmentation.summary()}; {self.detection.summary()}"
+
+    def save(self, path: str | Path) -> None:
+        """Write what is drawn to a picture file."""
+        write_image(path, self.drawn())
+
+    def write(self, out: Path, name: str) -> None:
+        """What both parts write, and panoptic/<name>.png in COCO's format (id = R + 256 G + 256^2 B, 0 = void) with
+        panoptic/<name>.json, its list of {id, class, area}."""
+        self.segmentation.write(out, name)
+        self.detection.write(out, name)
+        if self.panoptic is None:
+            return
+        labels, segments = self.panoptic.labels.tolist(), self.panoptic.segments.cpu().numpy()
+        colours = segment_colours(labels, self.segmentation.palette)
+        write_image(out / "panoptic" / f"{name}.png", np.vstack([np.zeros((1, 3), np.uint8), colours])[segments])
+        areas = np.bincount(segments.ravel(), minlength=len(labels) + 1)[1:].tolist()
+        rows = [
+            {"id": int(colour @ (1, 256, 256**2)), "class": self.segmentation.classes[label], "area": area}
+            for colour, label, area in zip(colours.astype(np.int64), labels, areas, strict=True)
+        ]
+        (out / "panoptic" / f"{name}.json").write_text(json.dumps(rows, indent=1))
+
+
+@dataclass
 class ClassificationResult:
-    """One classified image. scores: (num_classes,) probabilities."""
+    """One classified image. scores: (num_classes,) probabilities; `multi_label`: each by itself, not summing to 1."""
 
     scores: np.ndarray
     classes: tuple[str, ...]
     path: str | Path | None = None
+    multi_label: bool = False
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """(name, probability) of the likeliest classes, the likeliest first."""
         order = np.argsort(-self.scores, kind="stable")[:count]
         return [(self.classes[index], float(self.scores[index])) for index in order]
 
+    def above(self, threshold: float = 0.5) -> list[tuple[str, float]]:
+        """(name, probability) of the classes with at least this probability, the likeliest first."""
+        return self.top(int((self.scores >= threshold).sum()))
+
     def summary(self) -> str:
-        """`tabby 61 %, tiger cat 30 %, …`"""
-        return ", ".join(f"{name} {100 * score:.0f} %" for name, score in self.top(3))
+        """`tabby 61 %, tiger cat 30 %, …`: the likeliest; of several labels those from 50 % up."""
+        shown = self.above() if self.multi_label else self.top(3)
+        return ", ".join(f"{name} {100 * score:.0f} %" for name, score in shown) or "nothing"
 
     def write(self, out: Path, name: str) -> None:
-        """scores/<name>.json: the five likeliest classes with their probabilities."""
+        """scores/<name>.json: the five likeliest classes, and of several labels all from 50 % up."""
         path = out / "scores" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dict(self.top(5)), indent=1))
+        count = max(5, len(self.above())) if self.multi_label else 5
+        path.write_text(json.dumps(dict(self.top(count)), indent=1))

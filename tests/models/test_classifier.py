@@ -1,5 +1,8 @@
 """The classifier's losses against torch's, its crop, and its trunk handed over to a segmentation."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +13,7 @@ from heads import ClassificationHead, DeepLabV3Plus
 from xseg.data import CentreCrop
 from xseg.models import Classifier, Segmentor
 from xseg.models.classifier import soft_cross_entropy
+from xseg.results import ClassificationResult
 from xseg.training import _fill_class_weights
 from xseg.weights import load_weights
 
@@ -81,6 +85,45 @@ def test_several_labels_an_image():
     torch.testing.assert_close(loss, F.binary_cross_entropy_with_logits(logits, targets))
     scores = torch.stack([result["scores"] for result in model(**data, mode="predict")])
     torch.testing.assert_close(scores, logits.sigmoid())
+
+
+@pytest.mark.parametrize("options", [{"mixup": 0.5}, {"cutmix": 1.0}])
+def test_mixing_several_labels_keeps_their_sums(options):
+    """Every image goes into the batch with shares that sum to 1, and so do its labels."""
+    model = classifier(multi_label=True, **options)
+    labels = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+    torch.manual_seed(0)
+    _, targets = model.mix(torch.rand(3, 3, 8, 8), model.targets([{"label": label} for label in labels]))
+    torch.testing.assert_close(targets.sum(0), labels.sum(0))
+    assert not torch.equal(targets, labels)
+
+
+@pytest.mark.parametrize(
+    ("several", "label", "message"),
+    [
+        (True, 1, r"multi_label=True .* 3 numbers, 0 or 1, got shape \(\)"),
+        (False, torch.zeros(3), r"multi_label=False .* one class index, got shape \(3,\)"),
+    ],
+)
+def test_labels_of_the_other_kind_are_refused(several, label, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(multi_label=several).targets([{"label": label}])
+
+
+def test_result_of_several_labels(tmp_path):
+    scores = np.array([0.9, 0.1, 0.5, 0.45, 0.2, 0.6, 0.7, 0.8, 0.85], np.float32)
+    result = ClassificationResult(scores, tuple("abcdefghi"), multi_label=True)
+    assert [name for name, _ in result.above()] == ["a", "i", "h", "g", "f", "c"]
+    assert [name for name, _ in result.above(0.85)] == ["a", "i"]
+    assert result.summary() == "a 90 %, i 85 %, h 80 %, g 70 %, f 60 %, c 50 %"
+    result.write(tmp_path, "x")
+    assert list(json.loads((tmp_path / "scores" / "x.json").read_text())) == ["a", "i", "h", "g", "f", "c"]
+    assert ClassificationResult(scores[1:2], ("b",), multi_label=True).summary() == "nothing"
+
+
+def test_predict_gives_sigmoids():
+    result = classifier(multi_label=True).predict(torch.zeros(3, 33, 33, dtype=torch.uint8))
+    assert result.multi_label and all(0.3 < score < 0.7 for score in result.scores), "far from trained"
 
 
 def test_channels_last_gives_the_same_logits():

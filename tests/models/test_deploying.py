@@ -9,9 +9,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones import AlignedXception, PreactXception, Xception
+from backbones.separable import DepthwiseConv
 from heads import ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead
 from xseg.models import Classifier, Segmentor, TimmBackbone
-from xseg.models.deploying import find_pairs
+from xseg.models.deploying import find_pairs, find_rectified
+from xseg.models.packing import PackedConv, unshare_relus
 from xseg.weights import save_safetensors
 
 SMALL = {"output_stride": 16, "width": 0.125}
@@ -168,3 +170,56 @@ def test_compiled_gives_the_same_logits_at_two_strides():
         model.set_output_stride(stride)
         deployed.set_output_stride(stride)
         assert_same(deployed, model, torch.rand(1, 3, 65, 65), 1e-4)
+
+
+class Readers(nn.Module):
+    """Convolutions whose readers are told by the names."""
+
+    def __init__(self):
+        super().__init__()
+        for name in ("relu_alone", "relu_and_sum", "two_relus", "returned", "tanh"):
+            setattr(self, name, nn.Conv2d(3, 3, 1))
+        self.relu, self.in_place = nn.ReLU(), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = self.relu(self.relu_alone(x))
+        y = self.relu_and_sum(x)
+        x = self.in_place(y) + y
+        y = self.two_relus(x)
+        x = self.relu(self.tanh(self.relu(y) + y.relu()).tanh())
+        y = self.returned(x)
+        return self.relu(y), y
+
+
+def test_only_convolutions_that_relus_alone_read_are_rectified():
+    model = nn.Module()
+    model.backbone = Readers()
+    model.forward = model.backbone.forward
+    unshare_relus(model.eval())
+    assert find_rectified(model, (5, 5)) == ["backbone.relu_alone", "backbone.two_relus"]
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize("rectify", [False, True])
+def test_a_packed_convolution(groups, rectify):
+    """Also when stride and rate change later, for a wide rate, a copy, and where a gradient is asked for."""
+    conv = nn.Conv2d(8, 8, 3, padding=1) if groups == 1 else DepthwiseConv(8)
+    conv.bias = nn.Parameter(torch.randn(8))
+    conv.requires_grad_(False)
+    packed = PackedConv(conv, rectify)
+    x = torch.randn(2, 8, 21, 18).contiguous(memory_format=torch.channels_last)
+    for stride, rate in ((1, 1), (2, 1), (1, 2), (1, 9)):
+        for module in (conv, packed):
+            module.stride, module.padding, module.dilation = (stride, stride), (rate, rate), (rate, rate)
+        expected = conv(x).relu() if rectify else conv(x)
+        for net, images in ((packed, x), (copy.deepcopy(packed), x), (packed, x.clone().requires_grad_())):
+            torch.testing.assert_close(net(images), expected, rtol=1e-4, atol=1e-5)
+    if rectify:
+        assert packed(x).min() == 0
+
+
+def test_convolutions_are_packed_for_a_cpu():
+    deployed = segmentor().float().deploy()
+    convs = [module for module in deployed.modules() if isinstance(module, nn.Conv2d)]
+    assert all(type(module) is PackedConv for module in convs)
+    assert sum(module.rectify for module in convs) > len(convs) / 4

@@ -19,11 +19,14 @@ from xseg.data.classes import (
 from xseg.data.classification import ClassificationDataset, ImageFolder, ImageList, ShapesClassification
 from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
 from xseg.data.coco import CocoDetection, ShapesDetection
+from xseg.data.coco_panoptic import CocoPanoptic
 from xseg.data.collate import collate
 from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
 from xseg.data.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.draw import Draw
 from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
+from xseg.data.multilabel import MultiLabelDataset, MultiLabelList, ShapesMultiLabel
+from xseg.data.panoptic import CityscapesPanoptic, PanopticDataset, ShapesPanoptic
 from xseg.data.rle import decode_masks, encode_masks
 from xseg.data.segmentation import SegmentationDataset
 from xseg.data.shapes import write_shapes
@@ -51,8 +54,10 @@ __all__ = [
     "CentreCrop",
     "Cityscapes",
     "CityscapesInstances",
+    "CityscapesPanoptic",
     "ClassificationDataset",
     "CocoDetection",
+    "CocoPanoptic",
     "DecodedCache",
     "DetectionDataset",
     "Draw",
@@ -61,7 +66,10 @@ __all__ = [
     "ImageList",
     "ImageMaskFolder",
     "MaskModeError",
+    "MultiLabelDataset",
+    "MultiLabelList",
     "Objects",
+    "PanopticDataset",
     "PhotometricDistortion",
     "RandomFlip",
     "RandomResize",
@@ -72,6 +80,8 @@ __all__ = [
     "Shapes",
     "ShapesClassification",
     "ShapesDetection",
+    "ShapesMultiLabel",
+    "ShapesPanoptic",
     "VOCDetection",
     "cityscapes_label_map",
     "collate",

@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
 
     id: str
     path: str
-    label: int
+    label: int | tuple[int, ...]  # a tuple in a `MultiLabelDataset`
     box_xyxy: tuple[int, int, int, int] | None = None  # pixels; the square around it is the image, None: all of it
 
 
@@ -50,27 +50,36 @@ class ClassificationDataset(DrawnDataset):
     def __init__(self, images: Sequence[Labelled], classes: Sequence[str], transforms: Transforms = None):
         if not images:
             raise ValueError(f"{type(self).__name__} has no images: the list is empty")
-        self.images, self.classes = list(images), _names(classes, "classes")
+        self.images, self.classes = list(images), class_names(classes, "classes")
         self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
-        for row in self.images:
-            if not 0 <= row.label < len(self.classes):
-                raise ValueError(f"{row.path}: label {row.label}, but the data set has {len(self.classes)} classes")
+        for index, row in enumerate(self.images):
+            for label in self.labels_of(index):
+                if not 0 <= label < len(self.classes):
+                    raise ValueError(f"{row.path}: label {label}, but the data set has {len(self.classes)} classes")
 
     @property
     def metainfo(self) -> dict:
         """Read by mmengine, which hands it to metrics and stores it in checkpoints."""
         return dict(classes=self.classes)
 
+    def labels_of(self, index: int) -> tuple[int, ...]:
+        """The labels of an image, without opening it."""
+        return (self.images[index].label,)
+
+    def _target(self, index: int) -> int | Tensor:
+        """What stands under `label` in the sample."""
+        return self.images[index].label
+
     def __len__(self) -> int:
         return len(self.images)
 
     def _sample(self, index: int) -> dict:
-        id, path, label, box_xyxy = self.images[index]
+        id, path, _, box_xyxy = self.images[index]
         image, meta = read_image(path), dict(id=id, path=path)
         if box_xyxy is not None:
             image, meta["box_xyxy"] = cut_square(image, box_xyxy), box_xyxy
         meta["size_hw"] = tuple(image.shape[1:])
-        sample = dict(image=tv_tensors.Image(image), label=label, meta=meta)
+        sample = dict(image=tv_tensors.Image(image), label=self._target(index), meta=meta)
         for transform in self.transforms:
             sample = transform(sample)
         sample["image"] = planar(sample["image"].as_subclass(Tensor))
@@ -104,10 +113,10 @@ class ImageFolder(ClassificationDataset):
         if classes is None:
             train = root / "train" if split and (root / "train").is_dir() else folder
             classes = root / "classes.txt" if (root / "classes.txt").exists() else _subfolders(train)
-        names = _names(classes, folder)
+        names = class_names(classes, folder)
         if unknown := set(_subfolders(folder)) - set(names):
             raise ValueError(
-                f"{folder}: {_few(sorted(unknown))} named like no class ({_few(names)}); "
+                f"{folder}: {few(sorted(unknown))} named like no class ({few(names)}); "
                 "name the folder in classes.txt or remove it"
             )
         images = [
@@ -142,11 +151,11 @@ class ImageList(ClassificationDataset):
         elif classes is None:
             train = root / "train.csv"
             classes = sorted({label for _, _, label in (_read_csv(train) if train.exists() else rows)})
-        names = _names(classes, root / f"{split}.csv")
+        names = class_names(classes, root / f"{split}.csv")
         label_of = {name: label for label, name in enumerate(names)}
         for line, _, label in rows:
             if label not in label_of:
-                raise ValueError(f"{root / split}.csv: line {line}: {label!r} is none of the classes {_few(names)}")
+                raise ValueError(f"{root / split}.csv: line {line}: {label!r} is none of the classes {few(names)}")
         images = [Labelled(path, str(root / path), label_of[label]) for _, path, label in rows]
         super().__init__(images, names, transforms)
 
@@ -188,10 +197,11 @@ class ShapesClassification(ClassificationDataset):
 
 def balanced_label_weights(dataset: ClassificationDataset) -> list[float]:
     """One factor a class by `weights_of_counts`, of the number of its images."""
-    return weights_of_counts(np.bincount([row.label for row in dataset.images], minlength=len(dataset.classes)))
+    labels = [label for index in range(len(dataset)) for label in dataset.labels_of(index)]
+    return weights_of_counts(np.bincount(np.array(labels, np.int64), minlength=len(dataset.classes)))
 
 
-def _names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
+def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
     """Class names, or those of a text file, checked; unlike `check_classes` any number: labels are no 8-bit pixels."""
     if isinstance(classes, str | os.PathLike):
         place = classes
@@ -201,7 +211,7 @@ def _names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
     if not classes:
         raise ValueError(f"{place} names no class")
     if twice := sorted(name for name, count in Counter(classes).items() if count > 1):
-        raise ValueError(f"{place}: class names must differ, {_few(twice)} more than once")
+        raise ValueError(f"{place}: class names must differ, {few(twice)} more than once")
     return tuple(classes)
 
 
@@ -237,5 +247,6 @@ def _read_csv(path: Path) -> list[tuple[int, str, str]]:
     return rows
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first five, and how many there are."""
     return ", ".join(names[:5]) + (f", … ({len(names)} in all)" if len(names) > 5 else "")

@@ -122,8 +122,8 @@ class DetectionDataset(DrawnDataset):
         _check_size(path, tuple(image.shape[1:]), size_hw)
         sample = dict(image=image, meta=dict(id=id, path=str(path), size_hw=size_hw), **self.objects_of(index))
         sample["boxes_xyxy"] = tv_tensors.BoundingBoxes(sample["boxes_xyxy"], format="XYXY", canvas_size=size_hw)
-        if "masks" in sample:
-            sample["masks"] = tv_tensors.Mask(sample["masks"])
+        for key in sample.keys() & {"mask", "masks"}:
+            sample[key] = tv_tensors.Mask(sample[key])
         for transform in self.transforms:
             sample = transform(sample)
         sample["image"] = planar(sample["image"].as_subclass(Tensor))

@@ -7,29 +7,44 @@ from xseg.evaluation.coco_reading import CocoFiles, read_coco_files
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
 from xseg.evaluation.entries import Entry, Found, Truth, entry_of
+from xseg.evaluation.errors import ERRORS, ErrorScores, Verdict, error_scores, judge
+from xseg.evaluation.multilabel import MisrankedImage, MultiLabelMetric, average_precision_at
+from xseg.evaluation.panoptic import PanopticMetric, PanopticScores, panoptic_counts, panoptic_scores
 from xseg.evaluation.report import Table
 from xseg.evaluation.segmentation import SegmentationMetric, WorstImage
 from xseg.evaluation.voc import VocScores, average_precision, voc_scores
 
 __all__ = [
+    "ERRORS",
     "ClassificationMetric",
     "CocoFiles",
     "CocoScores",
     "DetectionMetric",
     "Entry",
+    "ErrorScores",
     "Found",
     "MisjudgedImage",
+    "MisrankedImage",
+    "MultiLabelMetric",
+    "PanopticMetric",
+    "PanopticScores",
     "Scores",
     "SegmentationMetric",
     "Table",
     "Truth",
+    "Verdict",
     "VocScores",
     "WorstImage",
     "average_precision",
+    "average_precision_at",
     "coco_scores",
     "confusion_matrix",
     "count_pairs",
     "entry_of",
+    "error_scores",
+    "judge",
+    "panoptic_counts",
+    "panoptic_scores",
     "rank_of_truth",
     "read_coco_files",
     "result_rows",

@@ -44,12 +44,22 @@ NUMBERS = (
 )
 
 
+IOUS = np.arange(50, 100, 5) / 100
+RECALLS = np.arange(101) / 100
+AREAS = ("all", "small", "medium", "large")
+
+
 class CocoScores(NamedTuple):
     """Shares in 0..1; None where the ground truth has nothing to find."""
 
     numbers: dict[str, float | None]  # by the names of `NUMBERS`
     ap: list[float | None]  # of each class
     ap_50: list[float | None]
+    precision: np.ndarray  # (IOUS, RECALLS, classes, AREAS) the best from each recall on; -1 where nothing is to find
+
+    def ap_by_area(self, label: int) -> dict[str, float | None]:
+        """AP of a class by the names of AREAS."""
+        return {name: _mean(self.precision[:, :, label, index]) for index, name in enumerate(AREAS)}
 
 
 def coco_scores(
@@ -68,16 +78,18 @@ def coco_scores(
         allowed, got = (KINDS, kind) if kind not in KINDS else (BACKENDS, backend)
         raise ValueError(f"{'kind' if allowed is KINDS else 'backend'} must be {' or '.join(allowed)}, got {got}")
     if not entries:
-        return CocoScores({number.name: None for number in NUMBERS}, [None] * num_classes, [None] * num_classes)
+        nothing = np.full((len(IOUS), len(RECALLS), num_classes, len(AREAS)), -1.0)
+        return CocoScores({number.name: None for number in NUMBERS}, *[[None] * num_classes] * 2, nothing)
     tables, ious = _run(*coco_dicts(entries, num_classes, kind), kind, backend)
     at_50 = np.isclose(ious, 0.5)
     numbers = {}
     for number in NUMBERS:
         table = tables[number.table][..., number.area, number.detections]
         numbers[number.name] = _mean(table if number.iou is None else table[np.isclose(ious, number.iou)])
-    precision = tables["precision"][..., 0, 2]  # (T, R, C)
-    by_class = [precision[..., label] for label in range(num_classes)]
-    return CocoScores(numbers, [_mean(table) for table in by_class], [_mean(table[at_50]) for table in by_class])
+    precision = tables["precision"][..., 2]  # of the best 100 detections
+    by_class = [precision[:, :, label, 0] for label in range(num_classes)]
+    at_all, at_half = ([_mean(table[ious]) for table in by_class] for ious in (slice(None), at_50))
+    return CocoScores(numbers, at_all, at_half, precision)
 
 
 def coco_dicts(entries: Sequence[Entry], num_classes: int, kind: str) -> tuple[dict, list[dict]]:

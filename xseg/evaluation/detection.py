@@ -8,6 +8,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
+from xseg.evaluation.analysis import write_analysis
 from xseg.evaluation.coco import BACKENDS, KINDS, CocoScores, coco_scores
 from xseg.evaluation.coco_files import write_results
 from xseg.evaluation.entries import Entry, entry_of
@@ -30,21 +31,28 @@ class DetectionMetric(BaseMetric):
         kinds: of "bbox", "segm", "voc07" and "voc12" (mAP at IoU 0.5 as "voc07_mAP", "voc12_mAP"); None: bbox, and segm
             if both samples and results have masks.
         backend: "faster_coco_eval", or the reference, "pycocotools".
+        num_worst: images with the most errors to draw.
     """
 
-    def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval"):
+    def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval", num_worst: int = 0):
         super().__init__(collect_device="cpu")
         allowed = (*KINDS, *VOC_KINDS)
         if kinds is not None and (isinstance(kinds, str) or not kinds or set(kinds) - set(allowed)):
             raise ValueError(f"kinds must list some of {', '.join(allowed)}, or be None, got {kinds!r}")
         if backend not in BACKENDS:
             raise ValueError(f"backend must be {' or '.join(BACKENDS)}, got {backend!r}")
-        self.kinds, self.backend = kinds and tuple(kinds), backend
+        self.kinds, self.backend, self.num_worst = kinds and tuple(kinds), backend, num_worst
         self.scores: dict[str, CocoScores | VocScores] = {}
         self.entries: list[Entry] = []
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by label: the data set's classes, or those of them that are `things` (see `PanopticDataset`)."""
+        names, things = self.dataset_meta["classes"], self.dataset_meta.get("things")
+        return tuple(names) if things is None else tuple(names[index] for index in things)
+
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        num_classes = len(self.dataset_meta["classes"])
+        num_classes = len(self.classes)
         with_masks = self.kinds is None or "segm" in self.kinds
         for sample, result in zip(data_batch["samples"], data_samples, strict=True):
             self.results.append(entry_of(sample, result, num_classes, with_masks))
@@ -75,7 +83,7 @@ class DetectionMetric(BaseMetric):
 
     def report(self) -> dict:
         """The numbers, and AP by class, as plain values in percent; None where there is nothing to find."""
-        classes = self.dataset_meta["classes"]
+        classes = self.classes
         by_class = {
             f"{kind}_AP": dict(zip(classes, map(percent, scores.ap), strict=True))
             for kind, scores in self.scores.items()
@@ -90,20 +98,23 @@ class DetectionMetric(BaseMetric):
             ("class", *(f"{kind} AP %" for kind in self.scores)),
             [
                 (name, *(cell(percent(value)) for value in values))
-                for name, *values in zip(self.dataset_meta["classes"], *columns, strict=True)
+                for name, *values in zip(self.classes, *columns, strict=True)
             ],
             [("mean", *(cell(metrics[f"{kind}_mAP"]) for kind in self.scores))],
         )
 
     def write(self, out: Path) -> list[str]:
-        """results.bbox.json and results.segm.json as COCO's server takes them, of the kinds that were evaluated."""
-        classes = self.dataset_meta["classes"]
-        category_ids = self.dataset_meta.get("category_ids") or range(1, len(classes) + 1)
-        kinds = [kind for kind in KINDS if kind in self.scores]
-        return [write_results(out, self.entries, category_ids, kind).name for kind in kinds]
+        """results.bbox.json and results.segm.json as COCO's server takes them, and what `write_analysis` finds.
+
+        Of the kinds that were evaluated; VOC's mAP alone leaves nothing.
+        """
+        category_ids = self.dataset_meta.get("category_ids") or range(1, len(self.classes) + 1)
+        coco = {kind: self.scores[kind] for kind in KINDS if kind in self.scores}
+        files = [write_results(out, self.entries, category_ids, kind).name for kind in coco]
+        return files + (write_analysis(out, self.entries, coco, self.classes, self.num_worst) if coco else [])
 
     def _scores(self, entries: list[Entry]) -> dict[str, CocoScores | VocScores]:
-        num_classes = len(self.dataset_meta["classes"])
+        num_classes = len(self.classes)
         kinds = self.kinds
         if kinds is None:
             masks = [part.masks for entry in entries for part in (entry.truth, entry.found)]

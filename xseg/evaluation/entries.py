@@ -37,6 +37,7 @@ class Entry(NamedTuple):
     size_hw: tuple[int, int]
     truth: Truth
     found: Found
+    path: str | None = None  # of the image, for its picture
 
 
 def entry_of(sample: dict, result: dict, num_classes: int, with_masks: bool = True) -> Entry:
@@ -52,7 +53,8 @@ def entry_of(sample: dict, result: dict, num_classes: int, with_masks: bool = Tr
     """
     meta = sample["meta"]
     size_hw = tuple(int(side) for side in meta["size_hw"])
-    return Entry(meta["id"], size_hw, _truth(sample, with_masks), _found(result, meta["id"], num_classes, with_masks))
+    found = _found(result, meta["id"], num_classes, with_masks)
+    return Entry(meta["id"], size_hw, _truth(sample, with_masks), found, meta.get("path"))
 
 
 def areas(boxes_xyxy: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ class WorstImage(NamedTuple):
     """One of the images with the lowest mean IoU, kept for its picture."""
 
     mean_iou: float
-    id: str
+    id: int | str
     path: str
     truth: Tensor  # (H, W) uint8 on the CPU
     prediction: Tensor
@@ -114,10 +114,10 @@ class SegmentationMetric(BaseMetric):
         classes = self.dataset_meta["classes"]
         palette = self.dataset_meta.get("palette") or voc_palette(len(classes))
         confusion_picture(out / "confusion.png", self.confusion.numpy(), classes)
-        for stale in out.glob("worst/*.jpg"):
+        for stale in out.glob("worst/*_iou*.jpg"):
             stale.unlink()
         for rank, item in enumerate(self.worst, start=1):
-            name = f"{rank:02d}_iou{100 * item.mean_iou:.0f}_{Path(item.id).name}.jpg"
+            name = f"{rank:02d}_iou{100 * item.mean_iou:.0f}_{Path(str(item.id)).name}.jpg"
             write_image(out / "worst" / name, draw_worst(item, classes, palette))
         return ["confusion.png", "worst/"]
 

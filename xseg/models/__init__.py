@@ -17,6 +17,7 @@ from xseg.models.adapters import InceptionV3, SmpBackbone, SmpDecoder, TimmBackb
 from xseg.models.classifier import Classifier
 from xseg.models.detector import Detector
 from xseg.models.inference import Inference
+from xseg.models.joint import JointModel
 from xseg.models.losses import CrossEntropy, Dice, OhemCrossEntropy, SmpLoss
 from xseg.models.preprocessor import Preprocessor
 from xseg.models.segmentor import Segmentor
@@ -28,6 +29,7 @@ __all__ = [
     "Dice",
     "InceptionV3",
     "Inference",
+    "JointModel",
     "OhemCrossEntropy",
     "Preprocessor",
     "Segmentor",

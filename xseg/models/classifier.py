@@ -97,9 +97,17 @@ class Classifier(Model):
 
     def targets(self, samples: Sequence[dict]) -> Tensor:
         """(N, num_classes) float32 probabilities of the samples' labels."""
+        shape = (self.num_classes,) if self.multi_label else ()
+        labels = [torch.as_tensor(sample["label"]) for sample in samples]
+        if wrong := [label for label in labels if label.shape != shape]:
+            wanted = f"{self.num_classes} numbers, 0 or 1" if self.multi_label else "one class index"
+            raise ValueError(
+                f"with multi_label={self.multi_label} a sample's label must be {wanted}, got shape "
+                f"{tuple(wrong[0].shape)}; change multi_label or the data set"
+            )
+        labels = torch.stack(labels)
         if self.multi_label:
-            return torch.stack([torch.as_tensor(sample["label"], dtype=torch.float32) for sample in samples])
-        labels = torch.tensor([sample["label"] for sample in samples])
+            return labels.float()
         return F.one_hot(labels, self.num_classes).float()
 
     def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +125,7 @@ class Classifier(Model):
         self.eval()
         data = self.data_preprocessor({"images": [self.crop(image)], "samples": [{}]})
         scores = self.forward(**data, mode="predict")[0]["scores"].cpu().numpy()
-        return ClassificationResult(scores, self.classes, path=path)
+        return ClassificationResult(scores, self.classes, path, self.multi_label)
 
     def crop(self, image: Tensor) -> Tensor:
         """The middle square that is classified; a config's `CentreCrop` cuts the same one for evaluation."""

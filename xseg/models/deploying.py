@@ -19,8 +19,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from backbones.separable import DepthwiseConv
+from xseg.models.engines import choose, on_engine
+from xseg.models.packing import RELUS, pack, packable, unshare_relus
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+RELU = "ReLU"  # in the place of a BatchNorm's name
 CONVOLUTIONS = (nn.Conv2d.forward, DepthwiseConv.forward)  # those whose output is linear in their own weight
 REFUSAL = (
     "a deployed model is for prediction: its BatchNorms are folded and its losses gone; {} the model that deploy() was "
@@ -35,11 +38,17 @@ class Pair(NamedTuple):
     bn: str
 
 
-def deployed(model: nn.Module, dtype: torch.dtype | str | None, compile: bool, size_hw: Sequence[int]) -> nn.Module:
+def deployed(
+    model: nn.Module, dtype: torch.dtype | str | None, compile: bool, size_hw: Sequence[int], backend: str
+) -> nn.Module:
     """A copy of a `Model` for prediction; what it is and what the arguments mean stands at `Model.deploy`."""
     if model.deployed:
         raise ValueError(REFUSAL.format("deploy"))
-    dtype = read_dtype(dtype) or next(model.backbone.parameters()).dtype
+    first = next(model.backbone.parameters())
+    dtype = read_dtype(dtype) or first.dtype
+    backend = choose(backend, dtype, first.device, compile)
+    if backend != "torch":
+        return on_engine(deployed(model, torch.float32, False, size_hw, "torch"), backend, dtype)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for name in ("aux_head", "losses"):
         if hasattr(model, name):
@@ -53,15 +62,19 @@ def deployed(model: nn.Module, dtype: torch.dtype | str | None, compile: bool, s
         prefix = "backbone.net."
         own = [Pair(*(name.removeprefix(prefix) for name in pair)) for pair in pairs if pair.conv.startswith(prefix)]
         model.backbone._build = partial(_build_folded, model.backbone._build, own)
+    if packable(first.device, dtype) and not compile:
+        unshare_relus(model)
+        pack(model, find_rectified(model, size_hw))
     model.to(memory_format=torch.channels_last)
-    narrow = [model.backbone] if hasattr(model.head, "decode") else [model.backbone, model.head]
+    detects = hasattr(getattr(model, "detection_head", model.head), "decode")
+    narrow = [model.backbone] if detects else [model.backbone, model.head]
     for part in narrow:  # a detection head stays as it is: bf16 cannot tell pixel 257 from 258
         part.to(dtype)
     if dtype.itemsize < 4:
         narrow[-1].register_forward_hook(_widen)
     _guard(model, dtype)
     if compile:
-        for part in (model.backbone, model.head):
+        for part in filter(None, (model.backbone, model.head, getattr(model, "detection_head", None))):
             part.compile(options={"freezing": True})
     return model
 
@@ -79,6 +92,25 @@ def find_pairs(model: nn.Module, size_hw: Sequence[int]) -> list[Pair]:
     Left out is what would not be exact: a convolution whose weight is computed or shared between modules, a BatchNorm
     that also reads something else or has no running statistics. `model` is in eval mode.
     """
+    watch = watched(model, size_hw)
+    shared = Counter(id(conv.weight) for conv in watch.convs.values())
+    pairs = []
+    for name, outputs in watch.outputs.items():
+        readers = [reader for output in outputs for reader in watch.readers[id(output)]]
+        alone = len(set(readers)) == 1 and len(readers) == len(outputs) == watch.runs[readers[0]]
+        if alone and readers[0] not in ("", RELU) and shared[id(watch.convs[name].weight)] == 1:
+            pairs.append(Pair(name, readers[0]))
+    return pairs
+
+
+def find_rectified(model: nn.Module, size_hw: Sequence[int]) -> list[str]:
+    """Convolutions whose output goes into ReLUs and nowhere else, while the model sees one black image."""
+    watch = watched(model, size_hw)
+    readers = {name: {r for o in outputs for r in watch.readers[id(o)]} for name, outputs in watch.outputs.items()}
+    return [name for name, read_by in readers.items() if read_by == {RELU}]
+
+
+def watched(model: nn.Module, size_hw: Sequence[int]) -> Watch:
     first = next(m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
     images = first.weight.new_zeros(1, first.in_channels * first.groups, *size_hw)
     watch = Watch(model)
@@ -86,18 +118,11 @@ def find_pairs(model: nn.Module, size_hw: Sequence[int]) -> list[Pair]:
         returned = model(images)
     for tensor in tensors(returned):
         watch.readers.get(id(tensor), []).append("")
-    shared = Counter(id(conv.weight) for conv in watch.convs.values())
-    pairs = []
-    for name, outputs in watch.outputs.items():
-        readers = [reader for output in outputs for reader in watch.readers[id(output)]]
-        alone = len(set(readers)) == 1 and len(readers) == len(outputs) == watch.runs[readers[0]]
-        if alone and readers[0] and shared[id(watch.convs[name].weight)] == 1:
-            pairs.append(Pair(name, readers[0]))
-    return pairs
+    return watch
 
 
 class Watch(TorchFunctionMode):
-    """Notes every convolution's output and who reads it: the name of a BatchNorm, or "" for any other function."""
+    """Notes every convolution's output and who reads it: a BatchNorm by its name, RELU, or "" for any other."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -123,7 +148,8 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         given = list(tensors([args, kwargs]))
-        norm = next((self.norm_of[id(tensor)] for tensor in given if id(tensor) in self.norm_of), "")
+        other = RELU if func in RELUS else ""
+        norm = next((self.norm_of[id(tensor)] for tensor in given if id(tensor) in self.norm_of), other)
         if any(True for _ in tensors(result)):  # else a size or a type was asked for, and nothing computed
             self.runs[norm] += 1
             for tensor in given:

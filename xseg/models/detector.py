@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.boxes import Selection, Target
+from heads.boxes import Detections, Selection, Target
 from heads.masks import paste
 from xseg.models.model import Model, as_image
 
@@ -69,29 +69,10 @@ class Detector(Model):
         return self.head.loss(self.raw(images), [target_of(sample) for sample in samples])
 
     def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
-        inputs, sizes = self.fit(images, [sample["input_hw"] for sample in samples])
+        input_hw, stride = [sample["input_hw"] for sample in samples], max(self.backbone.strides)
+        inputs, sizes = fit(images, input_hw, self.size, stride)
         found = self.head.decode(self.raw(inputs), sizes, self.selection)
-        results = []
-        for detections, sample, (height, width) in zip(found, samples, sizes, strict=True):
-            full_h, full_w = sample.get("meta", {}).get("size_hw", sample["input_hw"])
-            scale = detections.boxes_xyxy.new_tensor([full_w / width, full_h / height] * 2)
-            boxes = detections.boxes_xyxy * scale
-            result = {"boxes_xyxy": boxes, "scores": detections.scores, "labels": detections.labels}
-            if detections.masks is not None:
-                result["masks"] = paste_run_lengths(detections.masks, boxes, (full_h, full_w))
-            results.append({**result, "meta": sample.get("meta", {})})
-        return results
-
-    def fit(self, images: Tensor, input_hw: Sequence[Sequence[int]]) -> tuple[Tensor, list[tuple[int, int]]]:
-        """Images resized to `size` and padded right and below, and what size each has in the batch."""
-        fitted = [image[:, :h, :w] for image, (h, w) in zip(images, input_hw, strict=True)]
-        if self.size is not None:
-            fitted = [resize_edges(image, *self.size) for image in fitted]
-        sizes = [tuple(image.shape[-2:]) for image in fitted]
-        stride = max(self.backbone.strides)
-        height, width = (-(-max(edges) // stride) * stride for edges in zip(*sizes, strict=True))
-        padded = [F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in fitted]
-        return torch.stack(padded), sizes
+        return in_original_pixels(found, sizes, samples)
 
     @torch.inference_mode()
     def predict(self, image: str | PathLike | np.ndarray | Tensor):
@@ -124,6 +105,41 @@ def target_of(sample: dict) -> Target:
         place = sample.get("meta", {}).get("path", "a sample")
         raise ValueError(f"{place}: box {boxes[flat][0].tolist()} has no area; a data set must drop or refuse it")
     return Target(boxes, labels, masks, sample.get("input_hw"))
+
+
+def fit(
+    images: Tensor, input_hw: Sequence[Sequence[int]], size: Sequence[int] | None, stride: int, extra: int = 0
+) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Images (N, 3, H, W) resized to `size` and padded right and below to k * stride + extra pixels.
+
+    Args:
+        input_hw: of each image; the rest is padding.
+        size: (shortest, longest) edge, None for as they are.
+
+    Returns: the batch, and what size each image has in it.
+    """
+    fitted = [image[:, :h, :w] for image, (h, w) in zip(images, input_hw, strict=True)]
+    if size is not None:
+        fitted = [resize_edges(image, *size) for image in fitted]
+    sizes = [tuple(image.shape[-2:]) for image in fitted]
+    height, width = (-(-(max(edges) - extra) // stride) * stride + extra for edges in zip(*sizes, strict=True))
+    return torch.stack([F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in fitted]), sizes
+
+
+def in_original_pixels(
+    found: Sequence[Detections], sizes: Sequence[Sequence[int]], samples: Sequence[dict]
+) -> list[dict]:
+    """Detections in images of `sizes` -> results in the pixels of the originals, as `Detector` predicts them."""
+    results = []
+    for detections, sample, (height, width) in zip(found, samples, sizes, strict=True):
+        full_h, full_w = sample.get("meta", {}).get("size_hw", sample["input_hw"])
+        scale = detections.boxes_xyxy.new_tensor([full_w / width, full_h / height] * 2)
+        boxes = detections.boxes_xyxy * scale
+        result = {"boxes_xyxy": boxes, "scores": detections.scores, "labels": detections.labels}
+        if detections.masks is not None:
+            result["masks"] = paste_run_lengths(detections.masks, boxes, (full_h, full_w))
+        results.append({**result, "meta": sample.get("meta", {})})
+    return results
 
 
 def paste_run_lengths(masks: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int]) -> list[dict]:

@@ -43,7 +43,11 @@ class Model(BaseModel):
         self.head.set_strides(self.backbone.strides)
 
     def deploy(
-        self, dtype: torch.dtype | str | None = None, compile: bool = False, size_hw: Sequence[int] = (128, 128)
+        self,
+        dtype: torch.dtype | str | None = None,
+        compile: bool = False,
+        size_hw: Sequence[int] = (128, 128),
+        backend: str = "torch",
     ) -> Model:
         """A copy for fast prediction; this model stays as it is and may go on training.
 
@@ -59,10 +63,17 @@ class Model(BaseModel):
                 image, and again for other sizes and strides. Call it under `torch.no_grad()`, as `predict` does.
             size_hw: of a black image that runs through once, by which convolutions find their BatchNorms. A backbone
                 of one fixed size wants that.
+            backend: "torch"; "openvino" (fp32, bf16, fp16) or "onnxruntime" (fp32), which compute backbone and head
+                on a CPU from one exported file for all sizes, at the output stride that the model has now, after a
+                comparison with PyTorch that costs some seconds; "auto" for the fastest that is installed.
+
+        Raises:
+            ModuleNotFoundError: the backend is not installed.
+            ValueError: an unknown dtype or backend, or one that this model or device does not go with.
         """
         from xseg.models.deploying import deployed
 
-        return deployed(self, dtype, compile, size_hw)
+        return deployed(self, dtype, compile, size_hw, backend)
 
     def train(self, mode: bool = True) -> Model:
         """As `nn.Module.train`; ValueError for a deployed model, which has nothing left to train."""

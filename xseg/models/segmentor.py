@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
@@ -79,15 +79,11 @@ class Segmentor(Model):
         """Losses of the head and, as `aux_…`, of the auxiliary head."""
         masks = torch.stack([sample["mask"] for sample in samples])
         features = self.backbone(images)
-        losses = self._losses(self.head, features, masks)
+        losses = pixel_losses(self.head, self.losses, features, masks)
         if self.aux_head is not None:
-            aux = self._losses(self.aux_head, features, masks)
+            aux = pixel_losses(self.aux_head, self.losses, features, masks)
             losses |= {f"aux_{name}": self.aux_weight * value for name, value in aux.items()}
         return losses
-
-    def _losses(self, head: nn.Module, features: list[Tensor], masks: Tensor) -> dict[str, Tensor]:
-        values = weighted_losses(self.losses, head(features), masks, head.align_corners)
-        return {loss_name(loss): value for loss, value in zip(self.losses, values, strict=True)}
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits at the size of the images, whatever that is."""
@@ -102,7 +98,7 @@ class Segmentor(Model):
         """
         height, width = images.shape[-2:]
         stride, extra = max(self.backbone.strides), int(self.head.align_corners)
-        padded_h, padded_w = (-(-(size - extra) // stride) * stride + extra for size in (height, width))
+        padded_h, padded_w = (size + (extra - size) % stride for size in (height, width))
         padded = F.pad(images, (0, padded_w - width, 0, padded_h - height))
         logits = self.head(self.backbone(padded))
         return CoarseLogits(logits, (padded_h, padded_w), (height, width), self.head.align_corners)
@@ -129,6 +125,15 @@ class Segmentor(Model):
         data = self.data_preprocessor({"images": [image], "samples": [{}]})
         mask = self.forward(**data, mode="predict")[0]["mask"].cpu().numpy()
         return SegmentationResult(mask, self.classes, self.palette, image=image.permute(1, 2, 0).numpy(), path=path)
+
+
+def pixel_losses(
+    head: nn.Module, losses: Iterable[nn.Module], features: Sequence[Tensor], masks: Tensor
+) -> dict[str, Tensor]:
+    """Each loss of a head's logits, upsampled to the masks (N, H, W), times its weight."""
+    losses = list(losses)
+    values = weighted_losses(losses, head(features), masks, head.align_corners)
+    return {loss_name(loss): value for loss, value in zip(losses, values, strict=True)}
 
 
 def loss_name(loss: nn.Module) -> str:

@@ -5,8 +5,11 @@ import json
 import pytest
 import torch
 
-from xseg import benchmarking
-from xseg.benchmarking import agreement, benchmark, count_gflop, our_deeplab, report_of
+from xseg.benchmarking import benchmark, metrics, sections
+from xseg.benchmarking.networks import our_deeplab
+from xseg.benchmarking.report import report_of
+from xseg.benchmarking.sections import agreement
+from xseg.benchmarking.timing import count_gflop
 from xseg.cli import main
 
 TINY = dict(quick=True, size=33, rounds=1, threads=1, depth=41, batch=2, samples=2, mask_hw=(8, 16))
@@ -53,9 +56,9 @@ def test_threads_are_put_back(report):
 
 def test_a_row_by_hand():
     """Seconds 1, 2, 3: median 2, quartiles 1.5 and 2.5; 100 GFLOP in 2 s are half of a ceiling of 100 GFLOP/s."""
-    first = benchmarking.Candidate("a", print, "g", 4, gflop=100, seconds=[3, 1, 2])
-    other = benchmarking.Candidate("b", print, "g", seconds=[1, 1, 1])
-    rows = report_of(benchmarking.Section([first, other]), {"float32": 100})["rows"]
+    first = sections.Candidate("a", print, "g", 4, gflop=100, seconds=[3, 1, 2])
+    other = sections.Candidate("b", print, "g", seconds=[1, 1, 1])
+    rows = report_of(sections.Section([first, other]), {"float32": 100})["rows"]
     assert (rows[0]["ms"], rows[0]["quartiles_ms"], rows[0]["ratio"]) == (2000, [1500, 2500], 1)
     assert (rows[0]["ceiling_percent"], rows[0]["per_s"]) == (50, 2)
     assert (rows[1]["ratio"], rows[1]["gflop"], rows[1]["ceiling_percent"]) == (0.5, None, None)
@@ -77,16 +80,14 @@ def test_outputs_that_differ_stop_the_benchmark():
 
 
 def test_wrong_counts_stop_the_benchmark(monkeypatch):
-    monkeypatch.setattr(benchmarking, "confusion_matrix", lambda *_: torch.zeros(19, 19, dtype=torch.int64))
+    monkeypatch.setattr(metrics, "confusion_matrix", lambda *_: torch.zeros(19, 19, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"the counts of torch.histc are not ours"):
         benchmark(["metrics"], **TINY)
 
 
 def test_peers_that_are_not_installed_are_named(monkeypatch):
-    find = benchmarking.importlib.util.find_spec
-    monkeypatch.setattr(
-        benchmarking.importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name)
-    )
+    find = sections.importlib.util.find_spec
+    monkeypatch.setattr(sections.importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name))
     section = benchmark(["metrics"], **TINY)["sections"]["metrics"]
     assert "sklearn (not installed)" in section["left_out"]
     assert not any("scikit" in row["name"] for row in section["rows"])

@@ -1,0 +1,74 @@
+"""The commands on drawn shapes with both heads: train, evaluate with panoptic quality, predict."""
+
+import json
+
+import pytest
+
+from xseg import evaluate, train
+from xseg.cli import literal, main
+from xseg.config import load_config
+from xseg.data import Shapes
+
+TINY = [
+    "--cfg-options",
+    "model.backbone.width=0.125",
+    "model.channels_last=False",  # see `AlignedXception`, width
+    "model.head.channels=16",
+    "model.detection_head.channels=16",
+    "model.detection_head.hidden=32",
+    "train_dataloader.dataset.num_images={'train': 6, 'val': 4}",
+    "val_dataloader.dataset.num_images={'train': 6, 'val': 4}",
+    "train_dataloader.batch_size=2",
+    "train_dataloader.num_workers=0",
+    "train_dataloader.persistent_workers=False",
+    "val_dataloader.num_workers=0",
+    "val_dataloader.persistent_workers=False",
+    "train_cfg.max_iters=3",
+    "train_cfg.val_interval=3",
+    "default_hooks.checkpoint.interval=3",
+]
+
+
+def test_train_evaluate_predict(tmp_path, capsys):
+    root = ["--data-root", f"{tmp_path}/shapes"]
+    assert main(["train", "joint_quickstart", *root, "--work-dir", f"{tmp_path}/run", *TINY]) == 0
+    assert main(["eval", "joint_quickstart", f"{tmp_path}/run", *root, "--panoptic", *TINY]) == 0
+    screen = capsys.readouterr().out
+    assert "PQ %" in screen and "segm AP %" in screen and "IoU %" in screen
+    folder = tmp_path / "run" / "eval"
+    report = json.loads((folder / "metrics.json").read_text())
+    assert report["images"] == 4 and 0 <= report["PQ_stuff"] <= 100 and 0 <= report["segm_mAP_50"] <= 100
+    assert set(report["panoptic"]) == {"background", "circle", "square", "triangle", "ring"}
+    assert set(report["IoU"]) == set(report["panoptic"]) and set(report["bbox_AP"]) == set(report["IoU"]) - {
+        "background"
+    }
+    assert list(folder.glob("worst/*_iou*.jpg")) and list(folder.glob("worst/*_errors*.jpg"))
+    main(["eval", "joint_quickstart", f"{tmp_path}/run", *root, *TINY])
+    assert "PQ" not in json.loads((folder / "metrics.json").read_text())
+    out = tmp_path / "out"
+    assert main(["predict", f"{tmp_path}/run", f"{tmp_path}/shapes/JPEGImages", "--out", f"{out}"]) == 0
+    for kind, suffix in (("mask", "png"), ("drawn", "jpg"), ("boxes", "json"), ("panoptic", "png")):
+        assert len(list((out / kind).glob(f"*.{suffix}"))) == 10, kind
+
+
+@pytest.mark.parametrize("head", ["FCOS", "RetinaNet"])
+def test_boxes_without_masks_have_no_panoptic_quality(head, tmp_path):
+    """Another detection head in place of Mask R-CNN: trains, evaluates, and says what is missing."""
+    cfg = load_config("joint_quickstart", data_root=tmp_path / "shapes")
+    cfg.model.detection_head = dict(type=head, channels=16, num_convs=1, num_levels=3)
+    cfg.model.detection_from = 1
+    options = dict(item.split("=", 1) for item in TINY[1:] if not item.startswith("model.detection_head"))
+    cfg.merge_from_dict({key: literal(text) for key, text in options.items()})
+    train(cfg, work_dir=tmp_path / "run")
+    report = evaluate(cfg, tmp_path / "run")
+    assert report["bbox_mAP"] is not None and report["mIoU"] > 0 and "segm_mAP" not in report
+    with pytest.raises(ValueError, match="JointModel with instance masks"):
+        evaluate(cfg, tmp_path / "run", panoptic=True)
+
+
+def test_data_without_things_is_refused(tmp_path):
+    """Masks alone do not say which classes come in instances."""
+    cfg = load_config("joint_quickstart")
+    cfg.train_dataloader.dataset = dict(type=Shapes, root=tmp_path / "shapes", num_images=dict(train=1, val=1))
+    with pytest.raises(ValueError, match=r"train_dataloader.dataset does not say which classes are things"):
+        train(cfg, dry_run=True)

@@ -1,0 +1,145 @@
+"""What an evaluation of detections leaves to be looked at: curves, sizes, kinds of errors, and the worst images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xseg.data.images import read_image
+from xseg.drawing import curves_picture, draw_boxes, legend, panel, write_image
+from xseg.evaluation.coco import AREAS, IOUS, RECALLS, CocoScores
+from xseg.evaluation.entries import Entry, Found
+from xseg.evaluation.errors import CORRECT, ERRORS, Verdict, error_scores, judge
+from xseg.evaluation.report import percent
+
+SURE = 0.5  # detections from this score on are drawn, and rank the images
+CURVES = slice(0, None, 2)  # of IOUS: 0.5, 0.6, …, 0.9 are drawn, all are written
+GREEN, GREY = (60, 200, 90), (150, 150, 150)
+COLOURS = ((255, 150, 0), (250, 225, 60), (165, 85, 225), (60, 150, 255), (230, 40, 40), (255, 90, 200))  # of ERRORS
+
+
+class WrongImage(NamedTuple):
+    """An image with the detections of at least the score `SURE`, and what is wrong with them."""
+
+    entry: Entry
+    verdict: Verdict
+
+    @property
+    def num_errors(self) -> int:
+        """Wrong detections and objects not found."""
+        wrong = (self.verdict.kinds != CORRECT) & ~self.verdict.skipped
+        return int(wrong.sum() + self.verdict.unfound.sum())
+
+
+def write_analysis(
+    out: Path, entries: Sequence[Entry], scores: dict[str, CocoScores], classes: Sequence[str], num_worst: int
+) -> list[str]:
+    """Write analysis.json, curves.<kind>.png, the worst images and report.md, which shows them all, into `out`.
+
+    Args:
+        scores: of "bbox", "segm" or both; the worst images are those of the first.
+    """
+    found = {kind: analysis(entries, values, classes, kind) for kind, values in scores.items()}
+    (out / "analysis.json").write_text(json.dumps(found))
+    for kind, values in scores.items():
+        names = [f"{iou:.2f}" for iou in IOUS[CURVES]]
+        curves_picture(out / f"curves.{kind}.png", values.precision[CURVES, :, :, 0], RECALLS, names, classes)
+    for stale in out.glob("worst/*_errors*.jpg"):
+        stale.unlink()
+    pictures = []
+    for rank, item in enumerate(worst_images(entries, next(iter(scores)), num_worst), start=1):
+        pictures.append(f"worst/{rank:02d}_errors{item.num_errors}_{Path(str(item.entry.id)).name}.jpg")
+        write_image(out / pictures[-1], draw_errors(item, classes))
+    (out / "report.md").write_text(page(found, pictures, len(entries)))
+    return ["analysis.json", *(f"curves.{kind}.png" for kind in scores), *["worst/"] * bool(pictures), "report.md"]
+
+
+def analysis(entries: Sequence[Entry], scores: CocoScores, classes: Sequence[str], kind: str) -> dict:
+    """AP by class and size, errors at IoU 0.5, precision at recalls 0, 0.01, …, 1; percent, None: no object."""
+    errors = error_scores(entries, [judge(entry.truth, entry.found, kind) for entry in entries])
+    by_area = [scores.ap_by_area(label) for label in range(len(classes))]
+    curves = np.where(scores.precision >= 0, np.round(100 * scores.precision, 2), None)
+    return dict(
+        AP={
+            name: dict(AP=percent(sizes["all"]), AP50=percent(half))
+            | {area: percent(sizes[area]) for area in AREAS[1:]}
+            for name, sizes, half in zip(classes, by_area, scores.ap_50, strict=True)
+        },
+        errors=dict(
+            AP50=percent(errors.ap),
+            delta_AP50={name: percent(value) for name, value in errors.delta_ap.items()},
+            delta_AP50_false_positives=percent(errors.false_positives),
+            delta_AP50_false_negatives=percent(errors.false_negatives),
+            counts=errors.counts,
+        ),
+        precision={
+            f"{iou:.2f}": {name: table[:, label, 0].tolist() for label, name in enumerate(classes)}
+            for iou, table in zip(IOUS, curves, strict=True)
+        },
+    )
+
+
+def worst_images(entries: Sequence[Entry], kind: str, count: int) -> list[WrongImage]:
+    """The images with the most errors, most first; such without any, and without a path, are left out."""
+    found = [WrongImage(item, judge(item.truth, item.found, kind)) for item in map(sure, entries) if item.path]
+    return sorted((item for item in found if item.num_errors), key=lambda item: -item.num_errors)[:count]
+
+
+def sure(entry: Entry) -> Entry:
+    """The entry with its detections of at least the score `SURE`."""
+    boxes, scores, labels, masks = entry.found
+    kept = np.flatnonzero(scores >= SURE)
+    masks = None if masks is None else [masks[row] for row in kept]
+    return entry._replace(found=Found(boxes[kept], scores[kept], labels[kept], masks))
+
+
+def draw_errors(item: WrongImage, classes: Sequence[str]) -> np.ndarray:
+    """(H, W, 3) RGB: the objects, and beside them the detections, each in the colour of what became of it."""
+    entry, verdict = item
+    image = read_image(entry.path).permute(1, 2, 0).numpy()
+    scale = max(1, -(-400 // image.shape[0]))  # small images are enlarged before boxes and names are drawn
+    image = image.repeat(scale, 0).repeat(scale, 1)
+    truth, found = entry.truth, entry.found
+    colours = np.where(verdict.unfound[:, None], COLOURS[ERRORS.index("missed")], GREEN)
+    if truth.ignore is not None:
+        colours[truth.ignore] = GREY
+    tiles = [draw_boxes(image, truth.boxes_xyxy * scale, [classes[label] for label in truth.labels], colours)]
+    titles = [f"{classes[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
+    colours = [
+        GREY if skipped else GREEN if kind == CORRECT else COLOURS[kind]
+        for kind, skipped in zip(verdict.kinds, verdict.skipped, strict=True)
+    ]
+    tiles.append(draw_boxes(image, found.boxes_xyxy[::-1] * scale, titles[::-1], colours[::-1]))  # surest on top
+    count = f"{item.num_errors} error{'s' * (item.num_errors != 1)}"
+    picture = panel(tiles, ["ground truth", f"detections from score {SURE}: {count}"])
+    names, colours = ["right", *ERRORS[:-1], "not found", "ignored"], [GREEN, *COLOURS, GREY]
+    return np.vstack([picture, legend(names, colours, picture.shape[1])])
+
+
+def page(found: dict[str, dict], pictures: Sequence[str], num_images: int) -> str:
+    """The tables and pictures as Markdown."""
+    lines = [f"# Detections in {num_images} images", ""]
+    for kind, parts in found.items():
+        errors = parts["errors"]
+        lines += [f"## {kind}", "", *table_lines(["class", *next(iter(parts["AP"].values()))], parts["AP"])]
+        lines += ["", f"![precision over recall](curves.{kind}.png)", ""]
+        lines += [f"Errors at IoU 0.5, where AP is {number(errors['AP50'])}, and the points of AP that they cost:", ""]
+        rows = {name: dict(count=errors["counts"][name], AP=errors["delta_AP50"][name]) for name in ERRORS}
+        for name in ("false_positives", "false_negatives"):
+            rows[f"all {name.replace('_', ' ')}"] = dict(count="", AP=errors[f"delta_AP50_{name}"])
+        lines += [*table_lines(["error", "count", "AP50"], rows), ""]
+    if pictures:
+        lines += ["## The images with the most errors", "", *(f"![{name}]({name})" for name in pictures), ""]
+    return "\n".join(lines)
+
+
+def table_lines(columns: Sequence[str], rows: dict[str, dict]) -> list[str]:
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)]]
+    lines += [[name, *map(number, values.values())] for name, values in rows.items()]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def number(value: float | int | str | None) -> str:
+    return "–" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,177 @@
+"""Metrics of classifiers that give an image any number of labels: MAP@100, and F1 of every class."""
+
+import heapq
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, all_reduce
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
+from torch import Tensor
+
+from xseg.data.images import read_image
+from xseg.drawing import panel, write_image
+from xseg.evaluation.classification import MOST_ROWS
+from xseg.evaluation.report import Table, cell, percent
+
+DEPTH = 100
+THRESHOLD = 0.5  # of the probability from which a label counts as given
+
+
+class MisrankedImage(NamedTuple):
+    """One of the images whose labels are ranked worst, kept for its picture."""
+
+    precision: float  # its average precision
+    id: str
+    path: str
+    truth: tuple[int, ...]
+    likeliest: tuple[int, ...]  # as many as it has labels
+
+
+def average_precision_at(
+    scores: Tensor, targets: Tensor, class_weights: Tensor | None = None, depth: int = DEPTH
+) -> Tensor:
+    """Average precision of each image's `depth` likeliest classes, the contribution of every class weighted.
+
+    Over the ranks k = 1 … depth whose class the image has: the sum of weight times precision among the first k,
+    divided by the most such weights could sum to. Of equal scores the lower index stands first; a label whose score is
+    NaN is not found. With weights 1, no equal scores, and all labels among the first `depth` it is the label ranking
+    average precision of scikit-learn.
+
+    Shapes: scores (N, C), targets (N, C) of 0 and 1, class_weights (C,), 1 each if None -> (N,) float64, NaN for an
+    image without labels (of weight above 0).
+
+    Source: MAP@100 on FastEval14k, Chollet 2017 (arXiv:1610.02357), Section 4.2, which weights classes by how common
+    they are on social media; the formula is not given there, this is the usual one with the weights put in.
+    """
+    targets = targets.double()
+    weights = torch.ones(scores.shape[1]) if class_weights is None else class_weights
+    gains = targets * weights.to(targets)
+    depth = min(depth, scores.shape[1])
+    order = scores.nan_to_num(nan=-torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :depth]
+    found = (targets * ~scores.isnan()).gather(1, order)
+    precision = found.cumsum(1) / torch.arange(1, depth + 1, device=scores.device)
+    reached = (found * precision * gains.gather(1, order)).sum(1)
+    return reached / gains.topk(depth, dim=1).values.sum(1)  # 0 / 0 where there is nothing to find
+
+
+@METRICS.register_module()
+class MultiLabelMetric(BaseMetric):
+    """MAP@100 "MAP100", and with labels given from a probability of 0.5 the mean F1 of the classes, "mF1", in percent.
+
+    The state is one sum, and three counts a class, summed over processes, and the `num_worst` images ranked worst.
+    Images without labels count for F1 alone.
+
+    Args:
+        class_weights: of each class in MAP@100, in the order of the classes; None for 1 each.
+        num_worst: images to keep for a look.
+    """
+
+    def __init__(self, class_weights: Sequence[float] | None = None, num_worst: int = 0):
+        super().__init__(collect_device="cpu")
+        if class_weights is not None and (min(class_weights) < 0 or max(class_weights) <= 0):
+            raise ValueError(f"class_weights must be 0 or more and one above, got {class_weights}")
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float64)
+        self.num_worst = num_worst
+        self.worst: list[MisrankedImage] = []
+        self.counts: Tensor | None = None  # (3, C) int64: labels, labels given, labels given rightly
+        self.num_labelled = 0  # images
+        self.map100: float | None = None
+        self._running: Tensor | None = None  # (2 + 3 C,) float64: sum of precisions, images with labels, counts
+        self._heap: list[tuple[float, int, MisrankedImage]] = []
+
+    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
+        scores = torch.stack([result["scores"] for result in data_samples]).cpu()  # (N, C)
+        targets = torch.stack([sample["label"] for sample in data_batch["samples"]]).cpu().bool()
+        self._check_classes(scores.shape[1])
+        precisions = average_precision_at(scores, targets, self.class_weights)
+        ranked, given = ~precisions.isnan(), scores >= THRESHOLD
+        sums = torch.stack([precisions[ranked].sum(), ranked.sum().double()])
+        counts = torch.stack([targets.sum(0), given.sum(0), (given & targets).sum(0)])
+        running = torch.cat([sums, counts.flatten().double()])
+        self._running = running if self._running is None else self._running + running
+        if self.num_worst:
+            for index in ranked.nonzero().flatten().tolist():
+                self._keep(
+                    data_batch["samples"][index]["meta"], float(precisions[index]), scores[index], targets[index]
+                )
+
+    def evaluate(self, size: int) -> dict:
+        """Sum over processes, report, and start anew. `size` is not needed: nothing was padded."""
+        total = self._running
+        if total is None:  # this process had no image
+            total = torch.zeros(2 + 3 * len(self.dataset_meta["classes"]), dtype=torch.float64)
+        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
+            total = total.cuda()
+        all_reduce(total)
+        total = total.cpu()
+        self.num_labelled = int(total[1])
+        self.map100 = float(total[0] / total[1]) if self.num_labelled else None
+        self.counts = total[2:].long().reshape(3, -1)
+        kept = [item for items in all_gather_object([item for _, _, item in self._heap]) for item in items]
+        self.worst = sorted(kept, key=lambda item: (item.precision, item.id))[: self.num_worst]
+        self._running, self._heap = None, []
+        return self.compute_metrics([])
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        if self.map100 is None:
+            raise ValueError("there was no image with a label; look at the list and split of val_dataloader.dataset")
+        of_classes = [value for value in self.f1() if value is not None]
+        return {"MAP100": percent(self.map100), "mF1": percent(sum(of_classes) / max(len(of_classes), 1))}
+
+    def f1(self) -> list[float | None]:
+        """2 right / (labels + labels given) of every class; None where no image has it."""
+        rows = self.counts.T.tolist()
+        return [2 * right / (labels + given) if labels else None for labels, given, right in rows]
+
+    def report(self) -> dict:
+        """The numbers in percent, for each class its F1 (None where no image has it) and the images that have it."""
+        classes = self.dataset_meta["classes"]
+        return {
+            **self.compute_metrics([]),
+            "F1": dict(zip(classes, map(percent, self.f1()), strict=True)),
+            "counts": dict(zip(classes, self.counts[0].tolist(), strict=True)),
+        }
+
+    def table(self) -> Table:
+        """F1 and images of every class, of many classes those of least F1; and the totals."""
+        report = self.report()
+        names = list(report["F1"])
+        if len(names) > MOST_ROWS:
+            names = sorted((n for n in names if report["F1"][n] is not None), key=report["F1"].get)[:MOST_ROWS]
+        rows = [(name, cell(report["F1"][name]), str(report["counts"][name])) for name in names]
+        titles = {"mF1": "mean F1 of the classes", "MAP100": "MAP@100"}
+        totals = [(title, cell(report[key]), str(self.num_labelled)) for key, title in titles.items()]
+        return Table(("class", "F1 %", "images"), rows, totals)
+
+    def write(self, out: Path) -> list[str]:
+        """worst/NN_<id>.jpg: the images whose labels are ranked worst."""
+        for stale in out.glob("worst/*.jpg"):
+            stale.unlink()
+        for rank, item in enumerate(self.worst, start=1):
+            name = f"{rank:02d}_{Path(item.id).name}.jpg"
+            write_image(out / "worst" / name, draw_misranked(item, self.dataset_meta["classes"]))
+        return ["worst/"]
+
+    def _check_classes(self, num_classes: int) -> None:
+        if self.class_weights is not None and len(self.class_weights) != num_classes:
+            raise ValueError(f"class_weights must be {num_classes} numbers, one a class, got {len(self.class_weights)}")
+
+    def _keep(self, meta: dict, precision: float, scores: Tensor, targets: Tensor) -> None:
+        full = len(self._heap) == self.num_worst
+        if precision == 1 or (full and precision >= -self._heap[0][0]):
+            return
+        truth = targets.nonzero().flatten().tolist()
+        likeliest = scores.sort(descending=True, stable=True).indices[: len(truth)].tolist()
+        item = MisrankedImage(precision, meta["id"], meta["path"], tuple(truth), tuple(likeliest))
+        (heapq.heapreplace if full else heapq.heappush)(self._heap, (-precision, id(item), item))
+
+
+def draw_misranked(item: MisrankedImage, classes: Sequence[str]) -> np.ndarray:
+    """(H, W, 3) RGB: the image under its labels and as many of the likeliest."""
+    image = np.ascontiguousarray(read_image(item.path).permute(1, 2, 0).numpy())
+    truth, likeliest = (", ".join(classes[index] for index in part) for part in (item.truth, item.likeliest))
+    return panel([image], [f"{truth} as {likeliest}"])

@@ -1,0 +1,163 @@
+"""Panoptic quality: segments matched at IoU above 0.5, counted by class, summed exactly.
+
+Paper: Kirillov et al. 2019 (arXiv:1801.00868), Section 4; void and crowd as in the authors' panopticapi.
+"""
+
+from typing import NamedTuple
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
+from torch import Tensor
+
+from xseg.evaluation.report import Table, cell, percent
+from xseg.panoptic import Panoptic, panoptic_of_sample
+
+UNIT = 2.0**40  # IoUs are added up as whole numbers of 1 / UNIT, whose sum does not depend on the order
+
+
+class PanopticScores(NamedTuple):
+    """Shares in 0..1; None for a class that neither ground truth nor prediction holds, which no mean counts."""
+
+    pq: list[float | None]
+    sq: list[float | None]
+    rq: list[float | None]
+
+    def means(self, classes: Tensor) -> dict[str, float | None]:
+        """PQ, SQ and RQ over the classes marked in (C,) bool."""
+        named = dict(PQ=self.pq, SQ=self.sq, RQ=self.rq)
+        return {
+            name: _mean([v for v, counts in zip(values, classes.tolist(), strict=True) if counts])
+            for name, values in named.items()
+        }
+
+
+def panoptic_counts(prediction: Panoptic, truth: Panoptic, num_classes: int) -> Tensor:
+    """Match the segments of one image.
+
+    Void pixels of the ground truth count in no union. A predicted segment without a match is no false positive where
+    more than half of it lies on void or on crowds of its class; crowds are not to be found.
+
+    Returns: (num_classes, 4) int64: sum of IoU in 1 / UNIT, true positives, false positives, false negatives.
+    """
+    if prediction.segments.shape != truth.segments.shape:
+        sizes = tuple(prediction.segments.shape), tuple(truth.segments.shape)
+        raise ValueError(f"the prediction is {sizes[0]} but the ground truth {sizes[1]}: sizes must agree")
+    rows, columns = len(truth.labels) + 1, len(prediction.labels) + 1
+    pairs = truth.segments.flatten().long() * columns + prediction.segments.flatten()
+    shared = torch.bincount(pairs, minlength=rows * columns).reshape(rows, columns).double()
+    area, true_area = shared.sum(0)[1:], shared.sum(1)[1:]
+    void, both = shared[0, 1:], shared[1:, 1:]
+    same = truth.labels[:, None] == prediction.labels  # (S, P)
+    crowd = truth.iscrowd[:, None]
+    iou = both / (area + true_area[:, None] - both - void).clamp(min=1)
+    matched = same & ~crowd & (iou > 0.5)
+    excused = void + (both * (same & crowd)).sum(0)
+    false_positive = ~matched.any(0) & (area > 0) & (excused <= 0.5 * area)
+    false_negative = ~matched.any(1) & ~truth.iscrowd
+    counts = shared.new_zeros(num_classes, 4, dtype=torch.int64)
+    found, _ = matched.nonzero(as_tuple=True)
+    counts[:, 0].index_add_(0, truth.labels[found], (iou[matched] * UNIT).round().long())
+    counts[:, 1] = truth.labels[found].bincount(minlength=num_classes)
+    counts[:, 2] = prediction.labels[false_positive].bincount(minlength=num_classes)
+    counts[:, 3] = truth.labels[false_negative].bincount(minlength=num_classes)
+    return counts
+
+
+def panoptic_scores(counts: Tensor) -> PanopticScores:
+    """(num_classes, 4) summed counts -> PQ = SQ * RQ of every class."""
+    iou, found, invented, lost = counts.double().cpu().unbind(1)
+    iou, weight = iou / UNIT, found + (invented + lost) / 2
+    present = (weight > 0).tolist()
+    columns = (iou / weight, iou / found.clamp(min=1), found / weight)
+    return PanopticScores(*([v if p else None for v, p in zip(c.tolist(), present, strict=True)] for c in columns))
+
+
+@METRICS.register_module()
+class PanopticMetric(BaseMetric):
+    """PQ, SQ and RQ in percent, over all classes, things and stuff: "PQ", "SQ", "RQ", "PQ_things", …, "RQ_stuff".
+
+    Results have `panoptic` (`xseg.panoptic.Panoptic`), samples `mask` and `masks` in the same pixels, the data set's
+    metainfo `things` (see `PanopticDataset`). The state is one table of counts, summed over processes. After
+    `evaluate`, `counts` and `scores` hold what the numbers come from.
+    """
+
+    def __init__(self):
+        super().__init__(collect_device="cpu")
+        self.counts: Tensor | None = None
+        self.scores: PanopticScores | None = None
+        self._running: Tensor | None = None
+
+    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
+        things, num_classes = self._things(), len(self.dataset_meta["classes"])
+        for sample, result in zip(data_batch["samples"], data_samples, strict=True):
+            if "panoptic" not in result:
+                raise ValueError(
+                    "the model gives no panoptic result: that wants a JointModel with instance masks (MaskRCNN)"
+                )
+            truth = panoptic_of_sample(sample, things)
+            prediction = result["panoptic"]
+            truth = Panoptic(*(part.to(prediction.segments.device) for part in truth))
+            counts = panoptic_counts(prediction, truth, num_classes)
+            self._running = counts if self._running is None else self._running + counts
+
+    def evaluate(self, size: int) -> dict:
+        """Sum over processes, report, and start anew. `size` is not needed: nothing was padded."""
+        total = self._running
+        if total is None:  # this process had no image
+            total = torch.zeros(len(self.dataset_meta["classes"]), 4, dtype=torch.int64)
+        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
+            total = total.cuda()
+        all_reduce(total)
+        self.counts, self.scores = total.cpu(), panoptic_scores(total)
+        self._running = None
+        return self.compute_metrics([])
+
+    def compute_metrics(self, results: list) -> dict[str, float | None]:
+        things = torch.zeros(len(self.counts), dtype=torch.bool)
+        things[list(self._things())] = True
+        parts = {"": torch.ones_like(things), "_things": things, "_stuff": ~things}
+        return {
+            f"{name}{ending}": percent(value)
+            for ending, classes in parts.items()
+            for name, value in self.scores.means(classes).items()
+        }
+
+    def report(self) -> dict:
+        """The numbers, and PQ, SQ and RQ by class, as plain values in percent; None where there is nothing to say."""
+        classes = self.dataset_meta["classes"]
+        rows = zip(classes, *self.scores, self.counts[:, 1:].tolist(), strict=True)
+        by_class = {
+            name: dict(PQ=percent(pq), SQ=percent(sq), RQ=percent(rq))
+            | dict(zip(("TP", "FP", "FN"), counts, strict=True))
+            for name, pq, sq, rq, counts in rows
+        }
+        return self.compute_metrics([]) | {"panoptic": by_class}
+
+    def table(self) -> Table:
+        """PQ, SQ and RQ of every class, and their means over things, stuff and all."""
+        means = self.compute_metrics([])
+        rows = {name: [row[key] for key in ("PQ", "SQ", "RQ")] for name, row in self.report()["panoptic"].items()}
+        totals = {
+            name: [means[f"{key}{ending}"] for key in ("PQ", "SQ", "RQ")]
+            for name, ending in (("things", "_things"), ("stuff", "_stuff"), ("all", ""))
+        }
+        rows, totals = ([(name, *map(cell, values)) for name, values in part.items()] for part in (rows, totals))
+        return Table(("class", "PQ %", "SQ %", "RQ %"), rows, totals)
+
+    def write(self, out) -> list[str]:
+        """Nothing beside the numbers."""
+        return []
+
+    def _things(self) -> tuple[int, ...]:
+        if (things := self.dataset_meta.get("things")) is None:
+            raise ValueError(
+                "the data set does not say which classes are things; panoptic quality wants a PanopticDataset"
+            )
+        return tuple(things)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

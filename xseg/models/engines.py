@@ -1,0 +1,167 @@
+"""Engines of other makers under a deployed model: OpenVINO and ONNX Runtime, from one exported file of any size.
+
+An engine computes what backbone and head do; padding, resizing, boxes and labels stay ours, so that a model on an
+engine takes windows, scales and batches as any other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+BACKENDS = ("torch", "openvino", "onnxruntime")
+FASTEST = ("openvino", "torch", "onnxruntime")  # on a CPU, as `xseg benchmark` measures them
+EXPORTING = ("onnx", "onnxscript")
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}  # of the largest value
+CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 32, as a model pads them
+
+Run = Callable[[Tensor], list[Tensor]]
+
+
+def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool) -> str:
+    """The backend that is meant, "auto" by what is installed; an error that says why it cannot be."""
+    if backend == "auto":
+        if compile or device.type != "cpu" or dtype not in TOLERANCE:
+            return "torch"
+        return next(name for name in FASTEST if name == "torch" or all(map(find_spec, (name, *EXPORTING))))
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be {', '.join(BACKENDS)} or auto, got {backend!r}")
+    if backend == "torch":
+        return backend
+    from xseg.exporting import require
+
+    require(f"backend {backend}", backend, *EXPORTING)
+    if compile:
+        raise ValueError(f"compile=True is torch.compile: for backend torch, not {backend}")
+    if device.type != "cpu":
+        raise ValueError(f"backend {backend} computes on a CPU, the model is on {device}: move it, or take torch")
+    if dtype not in ({torch.float32} if backend == "onnxruntime" else TOLERANCE):
+        other = "fp32; openvino and torch also compute in bf16" if backend == "onnxruntime" else "fp32, bf16 or fp16"
+        raise ValueError(f"backend {backend} computes in {other}, got {dtype}")
+    return backend
+
+
+def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
+    """A deployed float32 model with backbone and head computed by an engine, after comparing it with PyTorch."""
+    from xseg.exporting import EXAMPLE_HW, describe, write_onnx
+
+    raw = Raw(model.backbone, model.head)
+    example = torch.rand(2, 3, *EXAMPLE_HW)
+    with torch.no_grad():
+        output = model.head(model.backbone(example))
+        names = ["output"] if isinstance(output, Tensor) else list(output._fields)
+    with tempfile.TemporaryDirectory(prefix="xseg-engine-") as folder:
+        path = Path(folder) / "model.onnx"
+        write_onnx(raw, path, (example,), names, describe(model))
+        run = {"openvino": openvino, "onnxruntime": onnxruntime}[backend](path, dtype)
+    compare(run, raw, backend, TOLERANCE[dtype])
+    model.backbone, model.head = Engine(run, model.backbone, type(output), backend), Rules(model.head)
+    return model
+
+
+class Raw(nn.Module):
+    """Backbone and head, their output as plain tensors; in place of counts a level, the level of every position."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        output = self.head(self.backbone(images))
+        if isinstance(output, Tensor):
+            return [output]
+        counts = [images.new_full((count,), level) for level, count in enumerate(output.per_level)]
+        return list(output._replace(per_level=torch.cat(counts)))
+
+
+class Engine(nn.Module):
+    """In the place of a backbone: all that backbone and head compute, at the strides of the backbone."""
+
+    def __init__(self, run: Run, backbone: nn.Module, output_type: type, backend: str):
+        super().__init__()
+        self.run, self.output_type, self.backend = run, output_type, backend
+        self.channels, self.strides = backbone.channels, backbone.strides
+        self.output_stride = getattr(backbone, "output_stride", max(self.strides))
+
+    def forward(self, images: Tensor):
+        outputs = self.run(images)
+        if self.output_type is Tensor:
+            return outputs[0]
+        output = self.output_type(*outputs)
+        return output._replace(per_level=output.per_level.long().bincount().tolist())
+
+    def set_output_stride(self, output_stride: int) -> None:
+        if output_stride != self.output_stride:
+            raise ValueError(
+                f"{self.backend} computes at output stride {self.output_stride}, for which the model was exported: "
+                f"set {output_stride} before deploy()"
+            )
+
+
+class Rules(nn.Module):
+    """In the place of a head: what the model asks of it beside its output."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        for name in ("num_classes", "align_corners", "decode"):
+            if hasattr(head, name):
+                setattr(self, name, getattr(head, name))
+
+    def forward(self, output):
+        return output
+
+    def set_strides(self, in_strides: Sequence[int]) -> None:
+        """As exported."""
+
+
+def openvino(path: Path, dtype: torch.dtype) -> Run:
+    """The precision is said, as OpenVINO takes bfloat16 by itself on CPUs that have it."""
+    import openvino as ov
+
+    precision = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    core = ov.Core()
+    request = core.compile_model(core.read_model(path), "CPU", options).create_infer_request()
+
+    def run(images: Tensor) -> list[Tensor]:
+        found = request.infer([images.float().contiguous().numpy()], share_inputs=True)
+        return [torch.from_numpy(found[index]) for index in range(len(found))]
+
+    return run
+
+
+def onnxruntime(path: Path, dtype: torch.dtype) -> Run:
+    """Its threads sleep between images, or they would take PyTorch's time."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> list[Tensor]:
+        found = session.run(None, {"images": images.float().contiguous().numpy()})
+        return [torch.from_numpy(array) for array in found]
+
+    return run
+
+
+@torch.no_grad()
+def compare(run: Run, raw: Raw, backend: str, tolerance: float) -> None:
+    """ValueError if the engine's outputs, of noise, are not PyTorch's."""
+    from xseg.exporting import agreement
+
+    generator = torch.Generator().manual_seed(0)
+    for count, height, width in CHECKED:
+        images = torch.rand(count, 3, height, width, generator=generator) * 2 - 1
+        for found, expected in zip(run(images), raw(images), strict=True):
+            agreement(found, expected, f"{backend} on {count} x {height} x {width}", tolerance)

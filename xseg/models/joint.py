@@ -1,0 +1,151 @@
+"""JointModel: segmentation and detection on one trunk, as one mmengine model with three modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from heads.boxes import Selection
+from heads.upsampling import CoarseLogits, labels_of, upsample
+from xseg.models.detector import fit, in_original_pixels, target_of
+from xseg.models.losses import CrossEntropy
+from xseg.models.model import Model, as_image, build
+from xseg.models.segmentor import pixel_losses
+from xseg.panoptic import Merging, merge
+
+
+class JointModel(Model):
+    """A class for every pixel and the objects of some of the classes, the things; with masks both as one panoptic map.
+
+    `forward(images, samples, mode)` by mode:
+        "loss": dict of scalar losses of both heads; samples hold what `Segmentor` and `Detector` learn from.
+        "predict": one dict(mask, boxes_xyxy, scores, labels, meta) a sample, in the pixels of the original image as
+            these two predict them; with a detection head that gives masks also masks and panoptic
+            (`xseg.panoptic.Panoptic`).
+        "tensor": (logits (N, num_classes, H, W), the detection head's raw output) of normalised images.
+
+    The backbone runs once an image, for both heads.
+
+    Args:
+        backbone: a module by contract, or the config of one.
+        head: the config of a segmentation head.
+        detection_head: the config of a detection head.
+        things: the class, as `head` counts, of each label of `detection_head`; from the data set where it is not given.
+        detection_from: the first of the backbone's maps that `detection_head` reads; `head` reads all.
+        losses: of the pixels, as of `Segmentor`.
+        preprocessor: mean and std; default Xception's.
+        size, selection: as of `Detector`.
+        merging: dict of `xseg.panoptic.Merging`: score_threshold, overlap, min_stuff_area.
+        channels_last: memory layout of weights and images.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | dict,
+        head: nn.Module | dict,
+        detection_head: nn.Module | dict,
+        things: Sequence[int],
+        detection_from: int = 0,
+        losses: Sequence[dict] = (),
+        preprocessor: nn.Module | dict | None = None,
+        size: Sequence[int] | None = None,
+        selection: dict | None = None,
+        merging: dict | None = None,
+        channels_last: bool = False,
+    ):
+        super().__init__(backbone, head, preprocessor)
+        self.detection_from = detection_from
+        features = {name: values[detection_from:] for name, values in self.features.items()}
+        self.detection_head = build(detection_head, **features)
+        self.things = tuple(things)
+        if len(self.things) != self.detection_head.num_classes or not set(self.things) <= set(range(self.num_classes)):
+            raise ValueError(
+                f"things must name one of the {self.num_classes} classes for each of the "
+                f"{self.detection_head.num_classes} labels of detection_head, got {self.things}"
+            )
+        self.losses = nn.ModuleList(build(loss) for loss in losses or [{"type": CrossEntropy}])
+        self.size = None if size is None else tuple(size)
+        self.selection, self.merging = Selection(**(selection or {})), Merging(**(merging or {}))
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        super().set_output_stride(output_stride)
+        self.detection_head.set_strides(self.backbone.strides[self.detection_from :])
+
+    def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
+        if mode == "loss":
+            return self.loss(images, samples)
+        if mode == "predict":
+            return self.predict_batch(images, samples)
+        if mode == "tensor":
+            padded, _ = self.fit(images, [images.shape[-2:]] * len(images), None)
+            logits, raw = self.raw(padded)
+            logits = upsample(logits, padded.shape[-2:], self.head.align_corners)
+            return logits[..., : images.shape[-2], : images.shape[-1]], raw
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def features_of(self, images: Tensor) -> list[Tensor]:
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.backbone(images)
+
+    def raw(self, images: Tensor) -> tuple[Tensor, object]:
+        """The segmentation head's logits at its own size, and the detection head's output."""
+        features = self.features_of(images)
+        return self.head(features), self.detection_head(features[self.detection_from :])
+
+    def fit(self, images: Tensor, input_hw: Sequence[Sequence[int]], size: Sequence[int] | None):
+        """As the function; see `Segmentor.logits` on the sizes."""
+        return fit(images, input_hw, size, max(self.backbone.strides), int(self.head.align_corners))
+
+    def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
+        """Losses of both heads, by the names that they have in `Segmentor` and `Detector`."""
+        padded, _ = self.fit(images, [images.shape[-2:]] * len(images), None)
+        height, width = (new - old for new, old in zip(padded.shape[-2:], images.shape[-2:], strict=True))
+        masks = F.pad(torch.stack([sample["mask"] for sample in samples]), (0, width, 0, height), value=255)
+        features = self.features_of(padded)
+        pixels = pixel_losses(self.head, self.losses, features, masks)
+        found = self.detection_head(features[self.detection_from :])
+        return pixels | self.detection_head.loss(found, [target_of(sample) for sample in samples])
+
+    def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
+        padded, sizes = self.fit(images, [sample["input_hw"] for sample in samples], self.size)
+        logits, raw = self.raw(padded)
+        found = self.detection_head.decode(raw, sizes, self.selection)
+        results = in_original_pixels(found, sizes, samples)
+        for result, own, sample, size_hw in zip(results, logits.split(1), samples, sizes, strict=True):
+            full_hw = sample.get("meta", {}).get("size_hw", sample["input_hw"])
+            fine = CoarseLogits(own, padded.shape[-2:], size_hw, self.head.align_corners).upsampling()
+            result["mask"] = labels_of([fine.then(full_hw, align_corners=False)])[0]
+            if "masks" in result:
+                result["panoptic"] = self.merged(result)
+        return results
+
+    def merged(self, result: dict):
+        """The `Panoptic` of a result with masks."""
+        from xseg.data.rle import decode_masks
+
+        mask = result["mask"]
+        count = int((result["scores"] >= self.merging.score_threshold).sum())  # the surest stand first
+        masks = decode_masks(result["masks"][:count], mask.shape).to(mask.device)
+        labels = torch.tensor(self.things, device=mask.device)[result["labels"][:count]]
+        return merge(mask, masks, labels, self.things, self.merging.overlap, self.merging.min_stuff_area)
+
+    @torch.inference_mode()
+    def predict(self, image: str | PathLike | np.ndarray | Tensor):
+        """Look at one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
+        from xseg.results import JointResult
+
+        image, path = as_image(image)
+        self.eval()
+        data = self.data_preprocessor({"images": [image], "samples": [{}]})
+        found = self.forward(**data, mode="predict")[0]
+        pixels = image.permute(1, 2, 0).cpu().numpy()
+        return JointResult.of(found, self.classes, self.things, self.palette, pixels, path)

@@ -1,0 +1,86 @@
+"""Convolutions of a deployed model on a CPU: weights kept in the layout of oneDNN's kernels, ReLUs computed by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from backbones.separable import MOST_PADDING, DepthwiseConv, atrous_depthwise
+
+RELUS: tuple[Callable, ...] = (F.relu, torch.relu, Tensor.relu)
+
+
+def packable(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether this processor has oneDNN's kernels for a type."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    ops = torch.ops.mkldnn
+    supported = {torch.bfloat16: ops._is_mkldnn_bf16_supported, torch.float16: ops._is_mkldnn_fp16_supported}
+    return dtype == torch.float32 or (dtype in supported and supported[dtype]())
+
+
+class PackedConv(nn.Conv2d):
+    """A convolution and, with `rectify`, the ReLU behind it.
+
+    Its weight is laid out anew when stride, atrous rate or type have changed. Where the kernel does not serve (another
+    device, a gradient, an export) it computes as the convolution that it replaces.
+    """
+
+    def __init__(self, conv: nn.Conv2d, rectify: bool):
+        shape = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+        super().__init__(*shape, conv.groups, bias=conv.bias is not None, device="meta")
+        self.weight, self.bias, self.rectify = conv.weight, conv.bias, rectify
+        self.ours = isinstance(conv, DepthwiseConv)
+        self.packed: tuple[object, Tensor] | None = None  # what it was laid out for, and the weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.requires_grad or torch.compiler.is_exporting():
+            y = super().forward(x)
+        elif self.ours and self.dilation[1] > MOST_PADDING and self.stride == (1, 1):  # oneDNN has no fast kernel
+            y = atrous_depthwise(x, self.weight, self.dilation)
+            y = y if self.bias is None else y + self.bias[:, None, None]
+        else:
+            return self._fused(x)
+        return y.relu() if self.rectify else y
+
+    def _fused(self, x: Tensor) -> Tensor:
+        ops, shape = torch.ops.mkldnn, (self.padding, self.stride, self.dilation, self.groups)
+        if self.packed is None or self.packed[0] != (shape, x.dtype):
+            weight = ops._reorder_convolution_weight(self.weight, *shape, list(x.shape))
+            self.packed = ((shape, x.dtype), weight)
+        y = ops._convolution_pointwise(x, self.packed[1], self.bias, *shape, "relu" if self.rectify else "none", [], "")
+        y.rectified = self.rectify
+        return y
+
+    def __getstate__(self) -> dict:
+        """The layout is the processor's, and is not copied."""
+        return {**self.__dict__, "packed": None}
+
+
+class Rectify(nn.ReLU):
+    """A ReLU that lets pass what its convolution has already rectified."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if getattr(x, "rectified", False) else F.relu(x)
+
+
+def unshare_relus(model: nn.Module) -> None:
+    """ReLUs as `Rectify`: never in place, as that hides who reads a convolution."""
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.ReLU:
+            model.set_submodule(name, Rectify())
+
+
+def pack(model: nn.Module, rectified: Iterable[str]) -> None:
+    """Every convolution as `PackedConv`; those named are read by ReLUs alone."""
+    rectified = set(rectified)
+    for name, module in list(model.named_modules()):
+        if (
+            type(module) in (nn.Conv2d, DepthwiseConv)
+            and module.padding_mode == "zeros"
+            and not isinstance(module.padding, str)
+        ):
+            model.set_submodule(name, PackedConv(module, name in rectified))
