@@ -27,8 +27,7 @@ sizes = dict(
         },
     ),
 )
-paper = "left for future work (Section 5); Xception over Inception V3 suggests that more segments are better."
-better = [("1 a channel", "1"), ("1 a channel", "3"), ("1 a channel", "4")]
+paper = "left for future work, without a measurement (Section 5)."
 caveat = "equal parameters are not equal multiply-adds or time, see the columns."
 axis = "variant"
 axis_title = "segments of the channels"

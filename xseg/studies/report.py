@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from xseg.benchmarking import cpu_name
+from xseg.benchmarking.timing import cpu_name
 from xseg.studies.running import Cost, Result
 from xseg.studies.study import Study
 

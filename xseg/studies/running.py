@@ -142,7 +142,7 @@ def train_once(cfg: Config, folder: Path, seed: int, amp: str | None = None) -> 
 
 def cost_of(cfg: Config) -> Cost:
     """Parameters and multiply-adds of a classifier's config, counted without computing."""
-    from xseg.benchmarking import count_gflop
+    from xseg.benchmarking.timing import count_gflop
 
     if "num_classes" not in cfg.model.get("head", {}):
         fill_num_classes(cfg, "train_dataloader")
