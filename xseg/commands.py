@@ -1,4 +1,4 @@
-"""What the commands of `xseg` do with their arguments. Each imports what it needs when it runs, so that help is quick."""
+"""What the commands of `xseg` do with their arguments. Each imports what it needs when it runs: help stays quick."""
 
 from __future__ import annotations
 
