@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.aligned_xception import init_truncated_normal
-from backbones.separable import ConvBN, DepthwiseConv, set_dilation, set_stride
+from backbones.separable import ConvBN, DepthwiseConv, PointwiseConv, set_dilation, set_stride
 from backbones.trunk import Trunk, dilate, scale_channels
 
 
@@ -44,7 +44,7 @@ class PlainSeparableConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, bn_eps: float, bn_momentum: float):
         super().__init__()
         self.depthwise = DepthwiseConv(in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pointwise = PointwiseConv(in_channels, out_channels)
         self.bn = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
 
     def forward(self, x: Tensor) -> Tensor:

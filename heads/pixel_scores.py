@@ -107,7 +107,7 @@ class _PixelScores(torch.autograd.Function):
                 scores *= rise
                 scores.scatter_add_(1, labels[at].long().unsqueeze(1), (to_truth[at] * valid[at]).unsqueeze(1))
                 tile.add_to(grad, scores)
-        return grad.to(logits.dtype), None, None, None, None
+        return torch.empty_like(logits).copy_(grad), None, None, None, None
 
 
 def _tiles(logits: Tensor, labels: Tensor, align_corners: bool) -> list[Tile]:
