@@ -4,6 +4,9 @@ Paper: Chollet 2017 (arXiv:1610.02357). oneDNN (3.13, in torch 2.15) has fast ke
 are padded, backward if nothing is dilated or strided. What it lacks is put in those terms.
 """
 
+import functools
+import importlib.util
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -123,11 +126,26 @@ class DepthwiseConv(nn.Conv2d):
     def __init__(self, channels: int, stride: int = 1):
         super().__init__(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """With a ReLU behind it if `relu`, which costs nothing on a GPU."""
         if torch.compiler.is_exporting() or not x.is_contiguous(memory_format=torch.channels_last):
-            return super().forward(x)
-        slow = torch.is_grad_enabled() if self.stride != (1, 1) else self.dilation != (1, 1)  # by oneDNN's own way
-        if x.device.type != "cpu" or not slow:
-            return super().forward(x)
-        y = depthwise_on_cpu(x, self.weight, self.stride, self.dilation)
-        return y if self.bias is None else y + self.bias[:, None, None]
+            y = super().forward(x)
+        elif x.is_cuda and x.dtype != torch.float64 and _has_triton():
+            from backbones.depthwise_triton import depthwise_on_gpu
+
+            return depthwise_on_gpu(x, self.weight, self.bias, self.stride, self.dilation, relu)
+        elif x.device.type == "cpu" and self._is_slow():
+            y = depthwise_on_cpu(x, self.weight, self.stride, self.dilation)
+            y = y if self.bias is None else y + self.bias[:, None, None]
+        else:
+            y = super().forward(x)
+        return F.relu(y) if relu else y
+
+    def _is_slow(self) -> bool:
+        """Whether oneDNN would be: with an atrous rate in both directions, with a stride only backward."""
+        return self.dilation != (1, 1) if self.stride == (1, 1) else torch.is_grad_enabled()
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None

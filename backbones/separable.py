@@ -100,7 +100,10 @@ class SeparableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu_before(x)
-        x = self.relu_after(self.depthwise_bn(self.depthwise(x)))
+        if isinstance(self.depthwise_bn, nn.Identity):  # folded into the convolution, for prediction
+            x = self.depthwise(x, relu=isinstance(self.relu_after, nn.ReLU))
+        else:
+            x = self.relu_after(self.depthwise_bn(self.depthwise(x)))
         return self.relu_after(self.pointwise_bn(self.pointwise(x)))
 
 
