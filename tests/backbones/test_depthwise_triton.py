@@ -82,10 +82,9 @@ def test_autocast_computes_in_its_type_and_gives_gradients_in_the_weights():
     assert weight.grad.dtype == x.grad.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("stride", "rate"), [((1, 1), (2, 2)), ((2, 2), (1, 1))])
-def test_operations_keep_torchs_rules(stride, rate):
+def test_operations_keep_torchs_rules():
     """Schema, fake outputs and their strides, autograd, and what a compiler makes of them with dynamic sizes."""
-    x, weight, bias = random((1, 3, 5, 6))
+    (x, weight, bias), stride, rate = random((1, 3, 5, 6)), (2, 2), (1, 1)
     torch.library.opcheck(depthwise, (x, weight, bias.requires_grad_(), list(stride), list(rate), True))
     grad = torch.randn_like(plain(x, weight, None, stride, rate)).detach()
     torch.library.opcheck(depthwise_input_grad, (grad, weight.detach(), [5, 6], list(stride), list(rate)))
