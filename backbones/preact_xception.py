@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.aligned_xception import AlignedXception, Row, drop_path
-from backbones.separable import ConvBN, DepthwiseConv, set_dilation, set_stride
+from backbones.separable import ConvBN, DepthwiseConv, PointwiseConv, set_dilation, set_stride
 
 
 class BNSeparableConv(nn.Module):
@@ -20,7 +20,7 @@ class BNSeparableConv(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm2d(in_channels, eps=bn_eps, momentum=bn_momentum)
         self.depthwise = DepthwiseConv(in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.pointwise = PointwiseConv(in_channels, out_channels)
 
     def convolve(self, x: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(x))

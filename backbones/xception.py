@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.aligned_xception import init_truncated_normal
-from backbones.separable import ConvBN, DepthwiseConv, set_dilation, set_stride
+from backbones.separable import ConvBN, DepthwiseConv, PointwiseConv, set_dilation, set_stride
 from backbones.trunk import Trunk, dilate, scale_channels
 
 
@@ -78,7 +78,7 @@ class PlainSeparableConv(nn.Sequential):
             depthwise = DepthwiseConv(channels)
         else:
             depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=segments, bias=False)
-        pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        pointwise = PointwiseConv(in_channels, out_channels)
         inner = {}
         if inner_bn:
             inner["inner_bn"] = nn.BatchNorm2d(channels, eps=bn_eps, momentum=bn_momentum)

@@ -112,9 +112,9 @@ class DeepLabV3Plus(Decoding):
             set_dilation(conv.depthwise if isinstance(conv, SeparableConv) else conv.conv, rate * 16 // in_strides[-1])
 
     def context(self, high: Tensor) -> Tensor:
-        branches = [branch(high) for branch in self.aspp]
-        if self.image_pooling is not None:
-            branches.insert(0, self.image_pooling(high))
+        # Pooling first, so that its gradient, which has no memory format, comes last and is added to the others'.
+        pooled = [] if self.image_pooling is None else [self.image_pooling(high)]
+        branches = pooled + [branch(high) for branch in self.aspp]
         return self.project(torch.cat(branches, 1))
 
 

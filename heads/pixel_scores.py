@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from heads.upsampling import CoarseLogits, Tile, cut, kernels_for, upsample, widened
+from heads.upsampling import CoarseLogits, Tile, cut, has_kernels, upsample, widened
 
 
 class PixelScores(NamedTuple):
@@ -58,12 +58,12 @@ def pixel_scores(
     """
     valid = labels != ignore_index
     labels = labels.masked_fill(~valid, 0)
-    kernels = kernels_for(logits)
-    if kernels is None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
-        wrong = int(labels.max() if labels.max() >= logits.shape[1] else labels.min())
-        raise ValueError(f"label {wrong} in a mask, but there are {logits.shape[1]} classes (ignore {ignore_index})")
-    function = _PixelScores if kernels is None else kernels.PixelScoresOnGPU
-    log_total, truth, sums = function.apply(logits, labels, valid, align_corners, class_sums)
+    if has_kernels(logits):
+        from heads.pixel_scores_triton import PixelScoresOnGPU as Function
+    else:
+        Function = _PixelScores
+        _check_labels(labels, logits.shape[1], ignore_index)
+    log_total, truth, sums = Function.apply(logits, labels, valid, align_corners, class_sums)
     return PixelScores(log_total, truth, labels, valid, sums if class_sums else None, logits, align_corners)
 
 
@@ -107,9 +107,16 @@ class _PixelScores(torch.autograd.Function):
                 scores *= rise
                 scores.scatter_add_(1, labels[at].long().unsqueeze(1), (to_truth[at] * valid[at]).unsqueeze(1))
                 tile.add_to(grad, scores)
-        return grad.to(logits.dtype), None, None, None, None
+        return torch.empty_like(logits).copy_(grad), None, None, None, None
 
 
 def _tiles(logits: Tensor, labels: Tensor, align_corners: bool) -> list[Tile]:
     size_hw = labels.shape[-2:]
     return cut(CoarseLogits(logits, size_hw, size_hw, align_corners).upsampling())
+
+
+def _check_labels(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+    low, high = (int(value) for value in labels.aminmax()) if labels.numel() else (0, 0)
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise ValueError(f"label {wrong} in a mask, but there are {num_classes} classes (ignore {ignore_index})")

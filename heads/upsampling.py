@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -68,9 +67,11 @@ class CoarseLogits(NamedTuple):
 
     def labels(self) -> Tensor:
         """The class of the largest upsampled logit, the first of equal ones: (N, *crop_hw) uint8."""
-        if kernels := kernels_for(self.logits):
+        if has_kernels(self.logits):
+            from heads.upsampling_triton import labels
+
             _check_classes(self.logits)
-            return kernels.labels(self.logits, self.size_hw, self.crop_hw, self.align_corners)
+            return labels(self.logits, self.size_hw, self.crop_hw, self.align_corners)
         return labels_of([self.upsampling()])
 
 
@@ -176,13 +177,9 @@ def widened(logits: Tensor) -> Tensor:
     return wide(logits.detach()).contiguous()
 
 
-def kernels_for(logits: Tensor) -> ModuleType | None:
-    """The Triton kernels, where they can serve: a GPU, Triton there, not float64."""
-    if not logits.is_cuda or logits.dtype == torch.float64 or importlib.util.find_spec("triton") is None:
-        return None
-    from heads import upsampling_triton
-
-    return upsampling_triton
+def has_kernels(logits: Tensor) -> bool:
+    """Whether the Triton kernels can serve: on a GPU that has Triton, and not for float64."""
+    return logits.is_cuda and logits.dtype != torch.float64 and importlib.util.find_spec("triton") is not None
 
 
 def _check_classes(logits: Tensor) -> None:

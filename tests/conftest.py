@@ -1,8 +1,15 @@
 """Fixtures that several test folders use."""
 
+import importlib.util
+import os
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+# Triton kernels run on a GPU, or in an interpreter that a process must have from its start (tests/test_kernels.py).
+RUNS_KERNELS = torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
+collect_ignore_glob = [] if RUNS_KERNELS and importlib.util.find_spec("triton") else ["*_triton.py"]
 
 
 @pytest.fixture

@@ -39,6 +39,21 @@ def test_one_channel_is_not_depthwise():
     assert [g["name"] for g in groups] == ["head"]
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "fused"),
+    [
+        (dict(type="SGD"), True),
+        (dict(type="AdamW"), True),
+        (dict(type="SGD", fused=False), False),
+        (dict(type="SGD", foreach=True), None),
+        (dict(type="Adagrad"), None),
+    ],
+)
+def test_weights_are_updated_in_one_pass_unless_told_otherwise(optimizer, fused):
+    wrapper = ParamGroups(dict(type="OptimWrapper", optimizer=dict(optimizer, lr=0.1)))(ToyModel())
+    assert wrapper.optimizer.defaults.get("fused") is fused
+
+
 def test_misspelt_option_and_frozen_model_are_refused():
     with pytest.raises(ValueError, match="backbone_lr"):
         ParamGroups(SGD, dict(backbone_lr=0.1))

@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 DTYPES = {"bf16": torch.bfloat16, "bfloat16": torch.bfloat16, "fp16": torch.float16, "float16": torch.float16}
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # in one pass over the weights, on CPU and GPU
 OPTIONS = {
     "backbone_lr_mult": 1.0,
     "head_lr_mult": 1.0,
@@ -86,7 +87,8 @@ class ParamGroups:
 
     Every parameter that requires a gradient is in exactly one group; frozen ones are in none. Depthwise kernels,
     norms and biases do not decay unless told otherwise, as in the released DeepLab (slim's arg scopes regularise
-    full convolutions only). One group per tensor, as mmengine makes, costs time in every step.
+    full convolutions only). One group per tensor, as mmengine makes, costs time in every step, and so does an optimizer
+    of several passes: those in `FUSED` update in one, unless their config says `fused=False`.
 
     Args:
         optim_wrapper_cfg: mmengine's, with `optimizer`.
@@ -108,6 +110,8 @@ class ParamGroups:
         if isinstance(kind, str):
             kind = OPTIMIZERS.get(kind)
         first = next(iter(inspect.signature(kind).parameters))  # "params"
+        if kind in FUSED and not {"foreach", "differentiable"} & self.optimizer.keys():
+            self.optimizer.setdefault("fused", True)
         optimizer = OPTIMIZERS.build({**self.optimizer, first: self.groups(model)})
         wrapper = {"type": OptimWrapper, **self.wrapper}
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))

@@ -1,0 +1,270 @@
+"""3x3 depthwise convolutions on a GPU in Triton: dilated, strided, channels-last, forward and both gradients.
+
+Registered as operations of torch (`xseg::depthwise…`), so that `torch.compile` and `torch.export` see one operation
+with shapes and a gradient. All sums are in float32, whatever the type of the maps; all are deterministic: the weight
+gradient sums parts of the map to a table first, and then the table, without atomics.
+
+Blocks and warps are chosen for maps of 128 to 2,048 channels, 128-bit loads and few registers; not measured on a GPU.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+CHANNELS = 64  # of a block: 128 bytes in half precision
+PIXELS = 8  # neighbouring ones of a block, which share what they load in the cache
+PART = 512  # pixels whose weight gradients one program sums
+
+
+def _output_hw(x: Tensor, stride: Sequence[int]) -> tuple[int, int]:
+    return -(-x.shape[-2] // stride[0]), -(-x.shape[-1] // stride[1])
+
+
+def _check(x: Tensor, weight: Tensor) -> None:
+    if tuple(weight.shape) != (x.shape[1], 1, 3, 3) or x.dtype != weight.dtype:
+        raise ValueError(
+            f"weight must be ({x.shape[1]}, 1, 3, 3) {x.dtype}, as x has these channels and this type; got "
+            f"{tuple(weight.shape)} {weight.dtype}"
+        )
+
+
+@torch.library.custom_op("xseg::depthwise", mutates_args=())
+def depthwise(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], rate: Sequence[int], relu: bool
+) -> Tensor:
+    """`F.conv2d(x, weight, bias, stride, rate, rate, channels)` in channels-last memory, and ReLU if `relu`.
+
+    Shapes: x (N, channels, H, W); weight (channels, 1, 3, 3); bias (channels) or None.
+    """
+    _check(x, weight)
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = _empty(x, _output_hw(x, stride))
+    taps = weight.reshape(-1, 9).t().contiguous()  # (9, channels): neighbouring channels are neighbours in memory
+    if count := y.numel() // y.shape[1]:
+        options = (bias is not None, relu, PIXELS, CHANNELS)
+        _convolve[_grid(y)](x, taps, bias, y, count, *_sizes(x, y), *stride, *rate, *options)
+    return y
+
+
+@depthwise.register_fake
+def _(x, weight, bias, stride, rate, relu):
+    return _empty(x, _output_hw(x, stride))
+
+
+@torch.library.custom_op("xseg::depthwise_input_grad", mutates_args=())
+def depthwise_input_grad(
+    grad: Tensor, weight: Tensor, size_hw: Sequence[int], stride: Sequence[int], rate: Sequence[int]
+) -> Tensor:
+    """Gradient of x (N, channels, *size_hw) of `depthwise` without ReLU; grad is that of its output."""
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    out = _empty(grad, size_hw)
+    taps = weight.reshape(-1, 9).t().contiguous()
+    if count := out.numel() // out.shape[1]:
+        _convolve_back[_grid(out)](grad, taps, out, count, *_sizes(grad, out), *stride, *rate, PIXELS, CHANNELS)
+    return out
+
+
+@depthwise_input_grad.register_fake
+def _(grad, weight, size_hw, stride, rate):
+    return _empty(grad, size_hw)
+
+
+@torch.library.custom_op("xseg::depthwise_weight_grad", mutates_args=())
+def depthwise_weight_grad(x: Tensor, grad: Tensor, stride: Sequence[int], rate: Sequence[int]) -> Tensor:
+    """Gradient (channels, 1, 3, 3) float32 of the weight of `depthwise` without ReLU."""
+    x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
+    channels, pixels = grad.shape[1], grad.numel() // grad.shape[1]
+    parts = torch.empty(-(-pixels // PART), 9, channels, dtype=torch.float32, device=x.device)
+    if pixels:
+        grid = (len(parts), -(-channels // CHANNELS))
+        _correlate[grid](x, grad, parts, pixels, *_sizes(x, grad), *stride, *rate, PART, PIXELS, CHANNELS)
+    return parts.sum(0).t().reshape(channels, 1, 3, 3).contiguous()
+
+
+@depthwise_weight_grad.register_fake
+def _(x, grad, stride, rate):
+    return x.new_empty((x.shape[1], 1, 3, 3), dtype=torch.float32)
+
+
+def _keep(ctx, inputs: tuple, output: Tensor) -> None:
+    x, weight, bias, ctx.stride, ctx.rate, relu = inputs
+    ctx.with_bias, ctx.relu = bias is not None, relu
+    ctx.save_for_backward(x, weight, output if relu else None)
+
+
+def _backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, output = ctx.saved_tensors
+    if ctx.relu:
+        grad = grad * (output > 0)
+    to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
+    return (
+        depthwise_input_grad(grad, weight, x.shape[-2:], ctx.stride, ctx.rate) if to_x else None,
+        depthwise_weight_grad(x, grad, ctx.stride, ctx.rate).to(weight.dtype) if to_weight else None,
+        grad.sum((0, 2, 3)) if ctx.with_bias and to_bias else None,
+        None,
+        None,
+        None,
+    )
+
+
+depthwise.register_autograd(_backward, setup_context=_keep)
+
+
+def depthwise_on_gpu(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], rate: Sequence[int], relu: bool
+) -> Tensor:
+    """`depthwise`, in the type of autocast where that is on, as `F.conv2d`."""
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(dtype), weight.to(dtype)
+    return depthwise(x, weight, bias, stride, rate, relu)
+
+
+def _empty(like: Tensor, size_hw: Sequence[int]) -> Tensor:
+    shape = (*like.shape[:2], *size_hw)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def _sizes(source: Tensor, target: Tensor) -> tuple[int, ...]:
+    return source.shape[1], *source.shape[-2:], *target.shape[-2:]
+
+
+def _grid(target: Tensor) -> tuple[int, int]:
+    """Blocks of the pixels of all images, and blocks of channels."""
+    n, channels, height, width = target.shape
+    return -(-n * height * width // PIXELS), -(-channels // CHANNELS)
+
+
+@triton.jit
+def _place(pixels, height, width):
+    """Image, row and column of pixels that are counted through all images."""
+    return (pixels // (height * width)).to(tl.int64), pixels // width % height, pixels % width
+
+
+@triton.jit
+def _load(source, image, i, j, c, height, width, channels, inside):
+    """(pixels, channels) of a map, 0 outside of it."""
+    inside = inside & (i >= 0) & (i < height) & (j >= 0) & (j < width)
+    at = ((image * height + i) * width + j)[:, None] * channels + c[None, :]
+    return tl.load(source + at, mask=inside[:, None] & (c < channels)[None, :], other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _convolve(
+    x,
+    taps,
+    bias,
+    y,
+    count,
+    channels,
+    in_h,
+    in_w,
+    out_h,
+    out_w,
+    stride_h,
+    stride_w,
+    rate_h,
+    rate_w,
+    WITH_BIAS: tl.constexpr,
+    RELU: tl.constexpr,
+    PIXELS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """A block of channels at some pixels of the output."""
+    pixels = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    image, row, column = _place(pixels, out_h, out_w)
+    total = tl.zeros((PIXELS, CHANNELS), tl.float32)
+    for tap in tl.static_range(9):
+        i = row * stride_h + (tap // 3 - 1) * rate_h
+        j = column * stride_w + (tap % 3 - 1) * rate_w
+        weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
+        total += weight[None, :] * _load(x, image, i, j, c, in_h, in_w, channels, pixels < count)
+    if WITH_BIAS:
+        total += tl.load(bias + c, mask=c < channels, other=0.0).to(tl.float32)[None, :]
+    if RELU:
+        total = tl.maximum(total, 0.0)
+    at = pixels.to(tl.int64)[:, None] * channels + c[None, :]
+    tl.store(y + at, total.to(y.dtype.element_ty), mask=(pixels < count)[:, None] & (c < channels)[None, :])
+
+
+@triton.jit
+def _convolve_back(
+    grad,
+    taps,
+    out,
+    count,
+    channels,
+    grad_h,
+    grad_w,
+    out_h,
+    out_w,
+    stride_h,
+    stride_w,
+    rate_h,
+    rate_w,
+    PIXELS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """A block of channels at some pixels of the input: from the outputs that saw them."""
+    pixels = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    image, row, column = _place(pixels, out_h, out_w)
+    total = tl.zeros((PIXELS, CHANNELS), tl.float32)
+    for tap in tl.static_range(9):
+        down, right = row - (tap // 3 - 1) * rate_h, column - (tap % 3 - 1) * rate_w
+        i, j = down // stride_h, right // stride_w
+        seen = (down >= 0) & (right >= 0) & (i * stride_h == down) & (j * stride_w == right) & (pixels < count)
+        weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
+        total += weight[None, :] * _load(grad, image, i, j, c, grad_h, grad_w, channels, seen)
+    at = pixels.to(tl.int64)[:, None] * channels + c[None, :]
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=(pixels < count)[:, None] & (c < channels)[None, :])
+
+
+@triton.jit
+def _correlate(
+    x,
+    grad,
+    parts,
+    count,
+    channels,
+    in_h,
+    in_w,
+    out_h,
+    out_w,
+    stride_h,
+    stride_w,
+    rate_h,
+    rate_w,
+    PART: tl.constexpr,
+    PIXELS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """The weight gradient of a block of channels from a part of the pixels; each is written once."""
+    part, c = tl.program_id(0), tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    for tap_h in tl.static_range(3):
+        left = tl.zeros((PIXELS, CHANNELS), tl.float32)
+        middle = tl.zeros((PIXELS, CHANNELS), tl.float32)
+        right = tl.zeros((PIXELS, CHANNELS), tl.float32)
+        for first in range(0, tl.minimum(PART, count - part * PART), PIXELS):
+            pixels = part * PART + first + tl.arange(0, PIXELS)
+            own = pixels < count
+            image, row, column = _place(pixels, out_h, out_w)
+            rise = _load(grad, image, row, column, c, out_h, out_w, channels, own)
+            i, j = row * stride_h + (tap_h - 1) * rate_h, column * stride_w
+            left += rise * _load(x, image, i, j - rate_w, c, in_h, in_w, channels, own)
+            middle += rise * _load(x, image, i, j, c, in_h, in_w, channels, own)
+            right += rise * _load(x, image, i, j + rate_w, c, in_h, in_w, channels, own)
+        at = parts + (part * 9 + 3 * tap_h) * channels + c
+        tl.store(at, tl.sum(left, 0), mask=c < channels)
+        tl.store(at + channels, tl.sum(middle, 0), mask=c < channels)
+        tl.store(at + 2 * channels, tl.sum(right, 0), mask=c < channels)
+
+
+@triton.jit
+def _seen(line, j, in_w, c, channels, inside):
+    inside = inside & ((j >= 0) & (j < in_w))[:, None]
+    return tl.load(line + j[:, None] * channels + c[None, :], mask=inside, other=0.0).to(tl.float32)
