@@ -25,3 +25,4 @@ model = dict(
 load_from = "xception65_imagenet"
 optim_wrapper.clip_grad = dict(max_norm=35)
 default_hooks.checkpoint.save_best = "PQ"
+default_hooks.checkpoint.rule = "greater"

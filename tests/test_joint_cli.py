@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from trees import cityscapes_scene, write_cityscapes
 
 from xseg import evaluate, train
 from xseg.cli import literal, main
@@ -72,3 +73,27 @@ def test_data_without_things_is_refused(tmp_path):
     cfg.train_dataloader.dataset = dict(type=Shapes, root=tmp_path / "shapes", num_images=dict(train=1, val=1))
     with pytest.raises(ValueError, match=r"train_dataloader.dataset does not say which classes are things"):
         train(cfg, dry_run=True)
+
+
+def test_cityscapes_as_downloaded(tmp_path, capsys):
+    """Two steps, one validation with panoptic quality and one checkpoint, on scenes of 96 x 160 pixels."""
+    scene = cityscapes_scene().repeat(8, 0).repeat(8, 1)
+    for split, id in (("train", "aachen_000000_000019"), ("train", "aachen_000001_000019"), ("val", "a_000000_000019")):
+        write_cityscapes(tmp_path, {id: scene}, split, id.split("_")[0])
+    options = [
+        "load_from=None",
+        "model.backbone.width=0.25",
+        "model.head.channels=16",
+        "model.detection_head.channels=16",
+        "model.detection_head.hidden=32",
+        "train_dataloader.batch_size=2",
+        "train_dataloader.dataset.transforms.0.size_hw=(96, 160)",
+    ]
+    options += [
+        f"{split}_dataloader.{key}"
+        for split in ("train", "val")
+        for key in ("num_workers=0", "persistent_workers=False")
+    ]
+    command = ["train", "joint_xception65_cityscapes", "--data-root", f"{tmp_path}", "--dry-run"]
+    assert main([*command, "--cfg-options", *options]) == 0
+    assert "Dry run OK" in capsys.readouterr().out
