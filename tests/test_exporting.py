@@ -8,7 +8,7 @@ from peers import shake
 from torch import nn
 
 from backbones import AlignedXception, Xception
-from heads import FCOS, ClassificationHead
+from heads import FCOS, ClassificationHead, FasterRCNN
 from xseg import exporting
 from xseg.exporting import agreement, detections_agree, export
 from xseg.models import Classifier, Detector
@@ -29,6 +29,18 @@ def classifier() -> Classifier:
     torch.manual_seed(0)
     head = {"type": ClassificationHead, "num_classes": 5}
     return shake(Classifier(Xception(width=0.125), head, multi_label=True, crop_size=75)).float().eval()
+
+
+def test_a_second_stage_is_refused(tmp_path):
+    head = {"type": FasterRCNN, "num_classes": 3, "channels": 16, "hidden": 16}
+    model = Detector(AlignedXception(41, out=("c2", "c3", "c4", "c5"), width=0.125), head, size=(64, 96))
+    with pytest.raises(ValueError, match="xseg export cannot take a second stage, as FasterRCNN has"):
+        export(model, tmp_path / "model.onnx")
+    with pytest.raises(
+        ValueError, match="onnxruntime cannot take a second stage, as FasterRCNN has: take torch"
+    ):
+        model.deploy(backend="onnxruntime")
+    assert model.deploy(backend="auto").deployed
 
 
 @pytest.mark.slow

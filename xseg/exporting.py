@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xseg import __version__
+from xseg.models.engines import unsuited
 
 EXAMPLE_HW = (160, 224)  # every map of a pyramid is larger than one pixel: sizes of 1 would be taken for fixed
 CHECKED = ((1, 192, 256), (2, 257, 161))  # images, height, width
@@ -41,7 +42,7 @@ class Whole(nn.Module):
         stride = max(self.model.backbone.strides)
         padded = F.pad(images, (0, -width % stride, 0, -height % stride))
         rule = self.model.selection._replace(score_threshold=score_threshold)
-        return tuple(self.model.head.decode(self.model.raw(padded), [(height, width)], rule)[0])
+        return tuple(self.model.head.decode(self.model.raw(padded), [(height, width)], rule)[0][:3])
 
     def example(self) -> tuple[Tensor, ...]:
         images = torch.rand(1 if self.detects else 2, 3, *EXAMPLE_HW)
@@ -57,11 +58,14 @@ def export(model: nn.Module, out: str | os.PathLike) -> list[str]:
 
     Raises:
         ModuleNotFoundError: onnx, onnxscript or onnxruntime are missing.
-        ValueError: `out` is no .onnx; the file's outputs are not the model's. Then no file is left.
+        ValueError: `out` is no .onnx; the model has a second stage or two heads; the file's outputs are not the
+            model's. Then no file is left.
     """
     out = Path(out)
     if out.suffix != ".onnx":
         raise ValueError(f"{out}: an export is an .onnx file; give --out a name that ends so")
+    if reason := unsuited(model):
+        raise ValueError(f"xseg export cannot take {reason}")
     require("xseg export", "onnx", "onnxscript", "onnxruntime")
     net = Whole(model.deploy("fp32").to("cpu"))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from backbones.separable import DepthwiseConv
-from xseg.models.engines import choose, on_engine
+from xseg.models.engines import choose, on_engine, unsuited
 from xseg.models.packing import RELUS, pack, packable, unshare_relus
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -46,8 +46,11 @@ def deployed(
         raise ValueError(REFUSAL.format("deploy"))
     first = next(model.backbone.parameters())
     dtype = read_dtype(dtype) or first.dtype
-    backend = choose(backend, dtype, first.device, compile)
+    reason = unsuited(model)
+    backend = choose("torch" if reason and backend == "auto" else backend, dtype, first.device, compile)
     if backend != "torch":
+        if reason:
+            raise ValueError(f"backend {backend} cannot take {reason}: take torch")
         return on_engine(deployed(model, torch.float32, False, size_hw, "torch"), backend, dtype)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for name in ("aux_head", "losses"):

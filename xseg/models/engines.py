@@ -46,6 +46,15 @@ def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool
     return backend
 
 
+def unsuited(model: nn.Module) -> str | None:
+    """What of a model cannot be one graph that is exported; None where it can."""
+    if hasattr(model, "detection_head"):
+        return f"two heads, as a {type(model).__name__} has"
+    if hasattr(model.head, "rpn"):
+        return f"a second stage, as {type(model.head).__name__} has"
+    return None
+
+
 def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
     """A deployed float32 model with backbone and head computed by an engine, after comparing it with PyTorch."""
     from xseg.exporting import EXAMPLE_HW, describe, write_onnx

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.separable import MOST_PADDING, DepthwiseConv, atrous_depthwise
+from backbones.depthwise import MOST_PADDING, DepthwiseConv, depthwise_on_cpu
+from backbones.separable import PointwiseConv
 
 RELUS: tuple[Callable, ...] = (F.relu, torch.relu, Tensor.relu)
 
@@ -36,22 +37,23 @@ class PackedConv(nn.Conv2d):
         self.ours = isinstance(conv, DepthwiseConv)
         self.packed: tuple[object, Tensor] | None = None  # what it was laid out for, and the weight
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        relu = relu or self.rectify
         if x.device.type != "cpu" or x.requires_grad or torch.compiler.is_exporting():
             y = super().forward(x)
         elif self.ours and self.dilation[1] > MOST_PADDING and self.stride == (1, 1):  # oneDNN has no fast kernel
-            y = atrous_depthwise(x, self.weight, self.dilation)
+            y = depthwise_on_cpu(x, self.weight, self.stride, self.dilation)
             y = y if self.bias is None else y + self.bias[:, None, None]
         else:
-            return self._fused(x)
-        return y.relu() if self.rectify else y
+            return self._fused(x, relu)
+        return y.relu() if relu else y
 
-    def _fused(self, x: Tensor) -> Tensor:
+    def _fused(self, x: Tensor, relu: bool) -> Tensor:
         ops, shape = torch.ops.mkldnn, (self.padding, self.stride, self.dilation, self.groups)
         if self.packed is None or self.packed[0] != (shape, x.dtype):
             weight = ops._reorder_convolution_weight(self.weight, *shape, list(x.shape))
             self.packed = ((shape, x.dtype), weight)
-        y = ops._convolution_pointwise(x, self.packed[1], self.bias, *shape, "relu" if self.rectify else "none", [], "")
+        y = ops._convolution_pointwise(x, self.packed[1], self.bias, *shape, "relu" if relu else "none", [], "")
         y.rectified = self.rectify
         return y
 
@@ -79,7 +81,7 @@ def pack(model: nn.Module, rectified: Iterable[str]) -> None:
     rectified = set(rectified)
     for name, module in list(model.named_modules()):
         if (
-            type(module) in (nn.Conv2d, DepthwiseConv)
+            type(module) in (nn.Conv2d, DepthwiseConv, PointwiseConv)
             and module.padding_mode == "zeros"
             and not isinstance(module.padding, str)
         ):
