@@ -146,6 +146,13 @@ def test_panoptic_in_the_pixels_of_the_original(size, tmp_path):
     assert (tmp_path / "drawn" / "a.jpg").exists() and (tmp_path / "mask" / "a.png").exists()
 
 
+def test_padding_is_cut_off():
+    """60 columns are padded to 64, of which the left half is painted."""
+    model = JointModel(dict(BACKBONE), Paints(), Finds(with_masks=False), things=(1, 2))
+    mask = model.predict(np.zeros((64, 60, 3), np.uint8)).segmentation.mask
+    assert (mask == (np.arange(60) >= 32)).all()
+
+
 def test_without_masks_there_is_no_panoptic_map(tmp_path):
     result = JointModel(dict(BACKBONE), Paints(), Finds(with_masks=False), things=(1, 2)).predict(
         np.zeros((64, 64, 3), np.uint8)
