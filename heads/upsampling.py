@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TILE_VALUES = {"cpu": 2**19, "cuda": 2**26}  # logits of a tile: what caches hold; 256 MiB
+TILE_VALUES = {"cpu": 2**20, "cuda": 2**26}  # logits of a tile: what caches hold; 256 MiB
 TILE_WIDTH = 256  # pixels; the product along a row costs as much per pixel as the tile is wide in coarse ones
 MOST_CLASSES = 256  # labels are uint8
 
