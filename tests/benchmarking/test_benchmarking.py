@@ -12,7 +12,7 @@ from xseg.benchmarking.sections import agreement
 from xseg.benchmarking.timing import count_gflop
 from xseg.cli import main
 
-TINY = dict(quick=True, size=33, rounds=1, threads=1, depth=41, batch=2, samples=2, mask_hw=(8, 16))
+TINY = dict(quick=True, size=33, rounds=1, threads=1, depth=41, batch=2, samples=2, mask_hw=(8, 16), detection_images=3)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def test_every_section_has_rows_of_every_peer(report):
     for part in ("ours, eager", "deployed bf16", "smp", "torchvision", "timm xception41", "our Xception-41"):
         assert part in names["inference"]
     assert "smp" in names["train"] and "AMP" in names["train"]
+    assert "pycocotools, COCO boxes, 3 images" in names["metrics"]
     assert "torchvision" in names["data"] and "torch.histc" in names["metrics"]
     checks = " ".join(sections["inference"]["checks"])
     assert "deployed and eager agree" in checks and "timm's agree" in checks

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from xseg.evaluation import SegmentationMetric, confusion_matrix, scores
+from xseg.evaluation import SegmentationMetric, confusion, confusion_matrix, scores
 
 
 def test_counted_on_paper():
@@ -50,6 +50,16 @@ def test_same_as_sklearn_on_random_masks():
 
     jaccard = jaccard_score(truth[valid], prediction[valid], labels=range(19), average=None)
     np.testing.assert_allclose(scores(confusion).iou, jaccard)
+
+
+def test_large_masks_are_counted_in_parts(monkeypatch):
+    """5 of 23 pixels at a time; labels of other types are counted in another way, and alike."""
+    generator = torch.Generator().manual_seed(0)
+    truth, prediction = (torch.randint(0, 4, (23,), generator=generator).byte() for _ in range(2))
+    whole = confusion_matrix(prediction, truth, 4)
+    monkeypatch.setattr(confusion, "EXACT", 5)
+    assert torch.equal(confusion_matrix(prediction, truth, 4), whole)
+    assert torch.equal(confusion_matrix(prediction.long(), truth.long(), 4), whole)
 
 
 def test_sum_of_parts_is_the_whole():

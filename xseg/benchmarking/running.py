@@ -46,7 +46,8 @@ def benchmark(
     size, rounds = size or (257 if quick else 513), rounds or (3 if quick else 10)
     if size < 17 or rounds < 1:
         raise ValueError(f"size must be at least 17 pixels and rounds at least 1, got {size} and {rounds}")
-    plan = Scale(size, rounds, **{"compiled": not quick, "budget_s": 15 if quick else 3600, "device": device, **scale})
+    quickly = {"compiled": not quick, "budget_s": 15 if quick else 3600, "detection_images": 100 if quick else 1000}
+    plan = Scale(size, rounds, **{**quickly, "device": device, **scale})
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     keep_freed_memory()

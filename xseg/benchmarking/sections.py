@@ -44,6 +44,7 @@ class Scale:
     batch: int = 2  # of a training step
     samples: int = 16  # per turn of the data section
     mask_hw: tuple[int, int] = (1024, 2048)
+    detection_images: int = 1000  # that COCO's numbers are of
     device: str = "cpu"
 
     @property

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+EXACT = 2**24  # counts up to here are whole numbers in float32, in which opencv gives them
+
 
 class Scores(NamedTuple):
     """What a confusion matrix says. Shares in 0..1; per-class entries are None where there is nothing to say."""
@@ -31,12 +33,26 @@ def confusion_matrix(prediction: Tensor, mask: Tensor, num_classes: int) -> Tens
     """
     if prediction.shape != mask.shape:
         raise ValueError(f"prediction is {tuple(prediction.shape)} but the mask {tuple(mask.shape)}: sizes must agree")
-    pairs = mask.flatten().to(torch.int32).mul_(256).add_(prediction.flatten())
-    counts = torch.bincount(pairs, minlength=256 * 256).reshape(256, 256)
+    counts = _count(mask.flatten(), prediction.flatten())
     if counts[:num_classes, num_classes:].any():
         label = int(counts[:num_classes, num_classes:].sum(0).nonzero()[0]) + num_classes
         raise ValueError(f"the prediction holds label {label}, but there are {num_classes} classes")
     return counts[:num_classes, :num_classes]
+
+
+def _count(mask: Tensor, prediction: Tensor) -> Tensor:
+    """(256, 256) int64 counts of two flat uint8 tensors' pairs."""
+    if mask.device.type != "cpu" or mask.dtype != torch.uint8 or prediction.dtype != torch.uint8:
+        pairs = mask.to(torch.int32).mul_(256).add_(prediction)
+        return torch.bincount(pairs, minlength=256 * 256).reshape(256, 256)
+    import cv2  # its histogram of two channels needs no array of pairs
+
+    counts = torch.zeros(256, 256, dtype=torch.int64)
+    for pair in zip(mask.split(EXACT), prediction.split(EXACT), strict=True):
+        rows = [part.numpy()[None] for part in pair if len(part)]
+        if rows:
+            counts += torch.from_numpy(cv2.calcHist(rows, [0, 1], None, [256, 256], [0, 256, 0, 256])).long()
+    return counts
 
 
 def scores(confusion: Tensor) -> Scores:
