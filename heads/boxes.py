@@ -4,13 +4,19 @@ Boxes are xyxy in pixels of the image as fed to the model, positions are flat: (
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import nms
+from torchvision.ops import FrozenBatchNorm2d, nms
 
+NORMS: dict[str, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "group": lambda channels: nn.GroupNorm(max(1, channels // 8), channels),  # 32 groups of 256 channels
+    "batch": nn.BatchNorm2d,  # SyncBN under `sync_bn` of a config
+    "frozen": FrozenBatchNorm2d,  # for a head that was trained before
+}
 MAX_LOG_SCALE = math.log(1000 / 16)  # a decoded box is at most this much larger than its anchor
 
 
@@ -44,14 +50,14 @@ class Selection(NamedTuple):
 
 
 def tower(channels: int, num_convs: int, norm: str) -> nn.Sequential:
-    """3x3 convolutions with ReLU; `norm` "none" or "group" (GroupNorm, 8 channels a group: 32 of 256)."""
-    if norm not in ("none", "group"):
-        raise ValueError(f"norm must be 'none' or 'group', got {norm!r}")
+    """3x3 convolutions, each with the norm of `NORMS` and a ReLU."""
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     layers: list[nn.Module] = []
     for _ in range(num_convs):
         layers.append(nn.Conv2d(channels, channels, 3, padding=1))
-        if norm == "group":
-            layers.append(nn.GroupNorm(max(1, channels // 8), channels))
+        if make := NORMS[norm]:
+            layers.append(make(channels))
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)
 

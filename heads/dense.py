@@ -18,7 +18,7 @@ class DenseDetector(nn.Module):
         channels: of pyramid and towers.
         num_convs: of each tower.
         num_levels, extra: of `FPN`, which makes P6 and P7.
-        norm: of the towers, "none" or "group".
+        norm: of the towers, one of `heads.boxes.NORMS`: "none", "group", "batch", "frozen".
         per_position: predictions at each position of a map.
     """
 

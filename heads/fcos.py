@@ -35,7 +35,7 @@ class FCOS(DenseDetector):
     Args:
         in_channels to extra: as of `DenseDetector`.
         centre_radius: positions within this many strides of an object's centre find it.
-        norm: of the towers, "group" as published or "none".
+        norm: of the towers, "group" as published or another of `heads.boxes.NORMS`.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class FasterRCNN(nn.Module):
         channels: of pyramid and convolutions.
         num_levels, extra: of `FPN`, which makes P6; regions are read from the levels before it.
         anchor_size, ratios: of `RPN`.
-        norm: of the convolutions of all heads, "none" as published or "group".
+        norm: of the convolutions of all heads, "none" as published or another of `heads.boxes.NORMS`.
         box_convs, box_layers, hidden: convolutions before, and number and width of, the fully connected layers.
         rpn_samples, roi_samples: anchors and regions an image to learn from, a half and a quarter with objects.
         train_proposals, test_proposals: (candidates a level, proposals an image that NMS leaves of them).

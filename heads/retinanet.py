@@ -33,7 +33,7 @@ class RetinaNet(DenseDetector):
         in_channels to extra: as of `DenseDetector`.
         anchor_size: smallest anchor in strides; each level has three sizes an octave.
         ratios: height / width of anchors.
-        norm: of the towers, "none" as published or "group".
+        norm: of the towers, "none" as published or another of `heads.boxes.NORMS`.
         positive_iou, negative_iou: an anchor above the first finds an object, below the second background, in between
             it does not count; each object's best anchors find it in any case.
     """

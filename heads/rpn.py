@@ -34,7 +34,7 @@ class RPN(nn.Module):
     Args:
         anchor_size: of the one anchor size of each level, in strides.
         ratios: height / width of anchors.
-        norm: of the convolution, "none" as published or "group".
+        norm: of the convolution, "none" as published or another of `heads.boxes.NORMS`.
         samples: anchors an image that the loss looks at, drawn at random, at most half of them with an object.
         positive_iou, negative_iou: as of `RetinaNet`.
     """
