@@ -1,35 +1,84 @@
-"""The data pipeline of training: scale, crop and flip."""
+"""The data pipeline of training: from files to a normalised batch of one, scaled, cropped and flipped."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from xseg.benchmarking.sections import Candidate, Scale, Section
-from xseg.data import RandomFlip, RandomScaleCrop, Shapes, collate
+from xseg.data import VOC, RandomFlip, RandomScaleCrop, collate, write_shapes
+from xseg.data.classes import SHAPES_CLASSES
+from xseg.models.preprocessor import Preprocessor
+
+SOURCES_HW = ((1024, 2048), (375, 500))  # Cityscapes' and VOC's images; here JPEG with drawn scenes
+SCALES = (0.5, 2.0)
 
 
 def data(plan: Scale) -> Section:
-    """Drawn scenes of half the crop's edge more, scaled by 0.5 to 2, cropped and flipped; one worker, this process."""
+    """Crops of the benchmark's size, scaled by 0.5 to 2, in this process; ours also from a decoded cache."""
+    section = Section([])
+    folder = tempfile.TemporaryDirectory(prefix="xseg-benchmark-")
+    for size_hw in SOURCES_HW:
+        root = Path(folder.name) / f"{size_hw[0]}"
+        write_shapes(root, num_train=plan.samples, num_val=1, size_hw=size_hw)
+        transforms = [RandomScaleCrop((plan.size, plan.size), SCALES), RandomFlip()]
+        ours, cached = (
+            VOC(root, "train", classes=SHAPES_CLASSES, transforms=transforms, cache=cache)
+            for cache in (None, root / "cache")
+        )
+        for index in range(plan.samples):
+            cached[index]  # decoded before the clock starts
+        forms = {
+            "torchvision's reference preset": reference_preset(ours.pairs, size_hw[0], plan.size),
+            "ours": normalised(ours),
+            "ours, decoded before": normalised(cached),
+        }
+        group = f"{size_hw[0]} x {size_hw[1]}"
+        for name, read in forms.items():
+            run = partial(epoch, read, plan.samples, folder)
+            section.candidates.append(Candidate(f"{name}, {group}", run, group, plan.samples))
+    return section
+
+
+def epoch(read: Callable[[int], object], count: int, folder: tempfile.TemporaryDirectory) -> None:
+    """Every sample once, from a folder that lives as long as this may be called."""
+    for index in range(count):
+        read(index)
+
+
+def normalised(dataset: VOC) -> Callable[[int], dict]:
+    preprocessor = Preprocessor()
+    return lambda index: preprocessor(collate([dataset[index]]), True)
+
+
+def reference_preset(pairs: list, height: int, crop: int) -> Callable[[int], tuple]:
+    """torchvision/references/segmentation/presets.py in its faster form, with tv_tensors, which decodes by Pillow."""
+    from PIL import Image
+    from torchvision import tv_tensors
     from torchvision.transforms import v2
 
-    edge = plan.size * 3 // 2
-    reference = [  # torchvision/references/segmentation/presets.py
-        v2.ScaleJitter((edge, edge), (0.5, 2.0), antialias=True),
-        v2.RandomHorizontalFlip(),
-        v2.RandomCrop(plan.size, pad_if_needed=True, fill=127),
-    ]
-    forms = {
-        "ours": [RandomScaleCrop((plan.size, plan.size), (0.5, 2.0)), RandomFlip()],
-        "torchvision's reference preset": reference,
-    }
-    folder = tempfile.TemporaryDirectory(prefix="xseg-benchmark-")
-    section = Section([])
-    for name, transforms in forms.items():
-        shapes = Shapes(folder.name, "train", {"train": plan.samples, "val": 1}, (edge, edge), transforms=transforms)
-        loader = torch.utils.data.DataLoader(shapes, plan.samples, collate_fn=collate)
-        loader.folder = folder  # lives as long as it is read from
-        section.candidates.append(Candidate(name, partial(list, loader), "samples", plan.samples))
-    return section
+    low, high = (int(height * scale) for scale in SCALES)
+    fill = {tv_tensors.Mask: 255, "others": 0}
+    types = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
+    transforms = v2.Compose(
+        [
+            v2.RandomResize(min_size=low, max_size=high, antialias=True),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomCrop((crop, crop), pad_if_needed=True, fill=fill),
+            v2.ToDtype(types, scale=True),
+            v2.Normalize(mean=(0.5,) * 3, std=(0.5,) * 3),
+            v2.ToPureTensor(),
+        ]
+    )
+
+    def read(index: int) -> tuple:
+        _, image, mask = pairs[index]
+        with Image.open(image) as opened, Image.open(mask) as labels:
+            pair = v2.functional.to_image(opened.convert("RGB")), tv_tensors.Mask(v2.functional.pil_to_tensor(labels))
+        return transforms(*pair)
+
+    return read
