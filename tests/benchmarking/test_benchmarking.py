@@ -12,7 +12,8 @@ from xseg.benchmarking.sections import agreement
 from xseg.benchmarking.timing import count_gflop
 from xseg.cli import main
 
-TINY = dict(quick=True, size=33, rounds=1, threads=1, depth=41, batch=2, samples=2, mask_hw=(8, 16), detection_images=3)
+TINY = dict(quick=True, size=33, rounds=1, threads=1, depth=41, batch=2, detection_images=3)
+TINY |= dict(samples=2, sources_hw=((48, 64),), mask_hw=(8, 16))
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,14 @@ from xseg.data import VOC, RandomFlip, RandomScaleCrop, collate, write_shapes
 from xseg.data.classes import SHAPES_CLASSES
 from xseg.models.preprocessor import Preprocessor
 
-SOURCES_HW = ((1024, 2048), (375, 500))  # Cityscapes' and VOC's images; here JPEG with drawn scenes
 SCALES = (0.5, 2.0)
 
 
 def data(plan: Scale) -> Section:
-    """Crops of the benchmark's size, scaled by 0.5 to 2, in this process; ours also from a decoded cache."""
+    """Drawn scenes in JPEG, crops of the benchmark's size, in this process; ours also from a decoded cache."""
     section = Section([])
     folder = tempfile.TemporaryDirectory(prefix="xseg-benchmark-")
-    for size_hw in SOURCES_HW:
+    for size_hw in plan.sources_hw:
         root = Path(folder.name) / f"{size_hw[0]}"
         write_shapes(root, num_train=plan.samples, num_val=1, size_hw=size_hw)
         transforms = [RandomScaleCrop((plan.size, plan.size), SCALES), RandomFlip()]

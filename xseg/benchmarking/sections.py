@@ -43,6 +43,7 @@ class Scale:
     depth: int = 65  # of the Xception
     batch: int = 2  # of a training step
     samples: int = 16  # per turn of the data section
+    sources_hw: tuple[tuple[int, int], ...] = ((1024, 2048), (375, 500))  # of its files: as Cityscapes', and VOC's
     mask_hw: tuple[int, int] = (1024, 2048)
     detection_images: int = 1000  # that COCO's numbers are of
     device: str = "cpu"
