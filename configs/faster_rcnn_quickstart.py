@@ -32,8 +32,8 @@ model = dict(
     channels_last=True,
 )
 optim_wrapper.optimizer.lr = 4e-3
-train_cfg.max_iters = 400
-train_cfg.val_interval = 400
-param_scheduler[1].end = 401
-default_hooks.checkpoint.interval = 200
+train_cfg.max_iters = 300
+train_cfg.val_interval = 300
+param_scheduler[1].end = 301
+default_hooks.checkpoint.interval = 150
 default_hooks.checkpoint.save_best = "bbox_mAP"
