@@ -25,9 +25,7 @@ def depthwise_on_cpu(x: Tensor, weight: Tensor, stride: Pair, rate: Pair) -> Ten
 
     Shapes: x (N, channels, H, W), in channels-last memory if it is to be fast; weight (channels, 1, 3, 3).
     """
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(dtype), weight.to(dtype)
+    x, weight = as_autocast(x, weight)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Depthwise.apply(x, weight, stride, rate)
     return _forward(x, weight, stride, rate)
@@ -130,7 +128,7 @@ class DepthwiseConv(nn.Conv2d):
         """With a ReLU behind it if `relu`, which costs nothing on a GPU."""
         if torch.compiler.is_exporting() or not x.is_contiguous(memory_format=torch.channels_last):
             y = super().forward(x)
-        elif x.is_cuda and x.dtype != torch.float64 and _has_triton():
+        elif x.is_cuda and x.dtype != torch.float64 and has_triton():
             from backbones.depthwise_triton import depthwise_on_gpu
 
             return depthwise_on_gpu(x, self.weight, self.bias, self.stride, self.dilation, relu)
@@ -146,6 +144,14 @@ class DepthwiseConv(nn.Conv2d):
         return self.dilation != (1, 1) if self.stride == (1, 1) else torch.is_grad_enabled()
 
 
+def as_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the type of autocast where that is on, as `F.conv2d` takes them."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return x, weight
+    dtype = torch.get_autocast_dtype(x.device.type)
+    return x.to(dtype), weight.to(dtype)
+
+
 @functools.cache
-def _has_triton() -> bool:
+def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None

@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from backbones.depthwise import as_autocast
+
 CHANNELS = 64  # of a block: 128 bytes in half precision
 PIXELS = 8  # neighbouring ones of a block, which share what they load in the cache
 PART = 512  # pixels whose weight gradients one program sums
@@ -117,10 +119,7 @@ def depthwise_on_gpu(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], rate: Sequence[int], relu: bool
 ) -> Tensor:
     """`depthwise`, in the type of autocast where that is on, as `F.conv2d`."""
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(dtype), weight.to(dtype)
-    return depthwise(x, weight, bias, stride, rate, relu)
+    return depthwise(*as_autocast(x, weight), bias, stride, rate, relu)
 
 
 def _empty(like: Tensor, size_hw: Sequence[int]) -> Tensor:

@@ -7,7 +7,6 @@ On a GPU, kernels do the same work in one pass (`heads.upsampling_triton`).
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +14,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from backbones.depthwise import has_triton
 
 TILE_VALUES = {"cpu": 2**20, "cuda": 2**26}  # logits of a tile: what caches hold; 256 MiB
 TILE_WIDTH = 256  # pixels; the product along a row costs as much per pixel as the tile is wide in coarse ones
@@ -179,7 +180,7 @@ def widened(logits: Tensor) -> Tensor:
 
 def has_kernels(logits: Tensor) -> bool:
     """Whether the Triton kernels can serve: on a GPU that has Triton, and not for float64."""
-    return logits.is_cuda and logits.dtype != torch.float64 and importlib.util.find_spec("triton") is not None
+    return logits.is_cuda and logits.dtype != torch.float64 and has_triton()
 
 
 def _check_classes(logits: Tensor) -> None:
