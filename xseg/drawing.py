@@ -15,7 +15,7 @@ def colour_mask(mask: np.ndarray, palette: Palette, void: Sequence[int] = (255, 
     """(H, W) labels -> (H, W, 3); labels beyond the palette (255) in the colour of void."""
     table = np.full((256, 3), void, np.uint8)
     table[: len(palette)] = palette
-    return table[mask]
+    return np.take(table, mask, axis=0)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.55) -> np.ndarray:
@@ -23,10 +23,9 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
     colours = colour_mask(mask, palette)
     blended = cv2.addWeighted(colours, alpha, image, 1 - alpha, 0)
     clear = (mask == 255) | ((mask == 0) & (not any(palette[0])))
-    blended[clear] = image[clear]
     edges = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0
-    blended[edges & ~clear] = colours[edges & ~clear]
-    return blended
+    blended = cv2.copyTo(image, clear.view(np.uint8), blended)
+    return cv2.copyTo(colours, (edges & ~clear).view(np.uint8), blended)
 
 
 def draw_masks(

@@ -5,11 +5,17 @@ from __future__ import annotations
 import glob
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from torch import nn
 
+from xseg.data.images import read_image
+from xseg.engine import keep_freed_memory
+
+AT_ONCE = 4  # images that are read ahead of the network, and as many that are still being written behind it
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -31,23 +37,43 @@ def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
 
 
 def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Iterator[str]:
-    """Predict every image; yields a line of summary an image, after its files are written (see `write` of results).
+    """Predict every image; yields a line of summary an image, with the seconds from pixels to labels or boxes.
 
-    An image that cannot be read is named in its line and does not stop the others; a ValueError at the end tells how
-    many there were. Two images of one name in different folders keep their folder's name in front.
+    While the network computes, the next images are read and the files of the last ones written (see `write` of
+    results); all are there at the end. An image that cannot be read is named in its line and does not stop the others;
+    a ValueError at the end tells how many there were. Two images of one name in different folders keep their folder's
+    name in front.
     """
     images, out, failed = find_images(inputs), Path(out), 0
     stems = [path.stem for path in images]
-    for path in images:
-        name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}_{path.name.replace('.', '_')}"
-        start = time.perf_counter()
-        try:
-            result = model.predict(path)
-        except (ValueError, OSError) as error:
-            failed += 1
-            yield f"{path}: failed: {error}"
-            continue
-        result.write(out, name)
-        yield f"{path}  {time.perf_counter() - start:.2f} s  {result.summary()}"
+    keep_freed_memory()
+    writing: deque[Future] = deque()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for path, reading in zip(images, _read_ahead(pool, images), strict=True):
+            name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}_{path.name.replace('.', '_')}"
+            try:
+                image, start = reading.result(), time.perf_counter()
+                result = model.predict(image)
+            except (ValueError, OSError) as error:
+                failed += 1
+                yield f"{path}: failed: {error}"
+                continue
+            seconds = time.perf_counter() - start
+            writing.append(pool.submit(result.write, out, name))
+            if len(writing) > AT_ONCE:
+                writing.popleft().result()
+            yield f"{path}  {seconds:.2f} s  {result.summary()}"
+        for written in writing:
+            written.result()
     if failed:
         raise ValueError(f"{failed} of {len(images)} images could not be read; they are named above")
+
+
+def _read_ahead(pool: ThreadPoolExecutor, images: Sequence[Path]) -> Iterator[Future]:
+    """Every image in order, with the next `AT_ONCE` on their way."""
+    reading: deque[Future] = deque()
+    for path in images:
+        reading.append(pool.submit(read_image, path))
+        if len(reading) > AT_ONCE:
+            yield reading.popleft()
+    yield from reading
