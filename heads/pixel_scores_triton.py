@@ -13,8 +13,9 @@ from heads.upsampling_triton import (
     TAPS,
     arguments_of,
     axes_of,
+    fine_axis,
     fine_grid,
-    fine_pixels,
+    fine_places,
     first_behind,
     upsample_class,
     weights_of,
@@ -88,14 +89,10 @@ def _statistics(
     TAPS: tl.constexpr,
     WITH_SUMS: tl.constexpr,
 ):
-    n = tl.program_id(2).to(tl.int64)
-    y, own_h, tap_h = fine_pixels(tl.program_id(1), squares_h, height, h, factor_h, shift_h, unit_h, PIXELS, TAPS)
-    x, own_w, tap_w = fine_pixels(tl.program_id(0), squares_w, width, w, factor_w, shift_w, unit_w, PIXELS, TAPS)
-    rows = weights_of(y, tap_h, h, factor_h, shift_h, unit_h, TAPS)
-    columns = weights_of(x, tap_w, w, factor_w, shift_w, unit_w, TAPS)
-    own = own_h[:, None] & own_w[None, :]
-    at = n * height * width + y[:, None] * width + x[None, :]
-    source = logits + n * stride_n
+    source = logits + tl.program_id(2).to(tl.int64) * stride_n
+    tap_h, own_h, y, rows = fine_axis(1, squares_h, height, h, factor_h, shift_h, unit_h, PIXELS, TAPS)
+    tap_w, own_w, x, columns = fine_axis(0, squares_w, width, w, factor_w, shift_w, unit_w, PIXELS, TAPS)
+    at, own = fine_places(y, x, own_h, own_w, height, width)
     known = tl.load(valid + at, mask=own, other=0) != 0
     label = tl.load(classes + at, mask=own, other=0).to(tl.int32)
     seen = tl.where(known, float("nan"), 0.0)  # stays if the label is no class
@@ -111,7 +108,8 @@ def _statistics(
     tl.store(log_total + at, highest, mask=own)
     tl.store(truth + at, seen, mask=own)
     if WITH_SUMS:
-        program = (n * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
+        row = tl.program_id(2).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
+        program = row * tl.num_programs(0) + tl.program_id(0)
         for c in range(num_classes):
             value = upsample_class(source, c, tap_h, tap_w, h, w, stride_c, stride_h, stride_w, rows, columns, TAPS)
             chance = tl.where(known & own, tl.exp(value - highest), 0.0)
@@ -145,14 +143,10 @@ def _expected(
     TAPS: tl.constexpr,
 ):
     """The mean of `to_sums` under a pixel's probabilities."""
-    n = tl.program_id(2).to(tl.int64)
-    y, own_h, tap_h = fine_pixels(tl.program_id(1), squares_h, height, h, factor_h, shift_h, unit_h, PIXELS, TAPS)
-    x, own_w, tap_w = fine_pixels(tl.program_id(0), squares_w, width, w, factor_w, shift_w, unit_w, PIXELS, TAPS)
-    rows = weights_of(y, tap_h, h, factor_h, shift_h, unit_h, TAPS)
-    columns = weights_of(x, tap_w, w, factor_w, shift_w, unit_w, TAPS)
-    own = own_h[:, None] & own_w[None, :]
-    at = n * height * width + y[:, None] * width + x[None, :]
-    source = logits + n * stride_n
+    source = logits + tl.program_id(2).to(tl.int64) * stride_n
+    tap_h, own_h, y, rows = fine_axis(1, squares_h, height, h, factor_h, shift_h, unit_h, PIXELS, TAPS)
+    tap_w, own_w, x, columns = fine_axis(0, squares_w, width, w, factor_w, shift_w, unit_w, PIXELS, TAPS)
+    at, own = fine_places(y, x, own_h, own_w, height, width)
     level = tl.load(log_total + at, mask=own, other=0.0)
     total = tl.zeros((PIXELS, PIXELS), tl.float32)
     for c in range(num_classes):

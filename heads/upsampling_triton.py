@@ -82,15 +82,16 @@ def first_behind(coarse, factor, shift, unit):
 
 
 @triton.jit
-def fine_pixels(program, squares, size, coarse, factor, shift, unit, PIXELS: tl.constexpr, TAPS: tl.constexpr):
-    """The fine pixels of a program along one axis, which of them are its own, and its first coarse pixel."""
+def fine_axis(axis: tl.constexpr, squares, size, coarse, factor, shift, unit, PIXELS: tl.constexpr, TAPS: tl.constexpr):
+    """Of a program along one axis: its first coarse pixel, which fine pixels are its own, these, and their weights."""
+    program = tl.program_id(axis)
     tile = program // squares
     tap = tile * (TAPS - 1)
     start = tl.where(tile == 0, 0, first_behind(tap, factor, shift, unit))
     last = tap + TAPS - 1 >= coarse - 1
     stop = tl.where(last, size, tl.minimum(size, first_behind(tap + TAPS - 1, factor, shift, unit)))
     pixels = start + (program % squares) * PIXELS + tl.arange(0, PIXELS)
-    return pixels, pixels < stop, tap
+    return tap, pixels < stop, pixels, weights_of(pixels, tap, coarse, factor, shift, unit, TAPS)
 
 
 @triton.jit
@@ -99,6 +100,13 @@ def weights_of(pixels, tap, coarse, factor, shift, unit, TAPS: tl.constexpr):
     at = tl.minimum(tl.maximum(pixels * factor + shift, 0), (coarse - 1) * unit)
     distance = tl.abs(at[:, None] - (tap + tl.arange(0, TAPS))[None, :] * unit)
     return tl.maximum(1.0 - distance.to(tl.float32) / unit, 0.0)
+
+
+@triton.jit
+def fine_places(y, x, own_h, own_w, height, width):
+    """Where a program's fine pixels lie in maps (N, height, width), and which of them are its own."""
+    first = tl.program_id(2).to(tl.int64) * height * width
+    return first + y[:, None] * width + x[None, :], own_h[:, None] & own_w[None, :]
 
 
 @triton.jit
@@ -135,14 +143,10 @@ def _labels(
     PIXELS: tl.constexpr,
     TAPS: tl.constexpr,
 ):
-    n = tl.program_id(2).to(tl.int64)
-    y, own_h, tap_h = fine_pixels(tl.program_id(1), squares_h, height, h, factor_h, shift_h, unit_h, PIXELS, TAPS)
-    x, own_w, tap_w = fine_pixels(tl.program_id(0), squares_w, width, w, factor_w, shift_w, unit_w, PIXELS, TAPS)
-    rows = weights_of(y, tap_h, h, factor_h, shift_h, unit_h, TAPS)
-    columns = weights_of(x, tap_w, w, factor_w, shift_w, unit_w, TAPS)
-    own = own_h[:, None] & own_w[None, :]
-    at = n * height * width + y[:, None] * width + x[None, :]
-    source = logits + n * stride_n
+    source = logits + tl.program_id(2).to(tl.int64) * stride_n
+    tap_h, own_h, y, rows = fine_axis(1, squares_h, height, h, factor_h, shift_h, unit_h, PIXELS, TAPS)
+    tap_w, own_w, x, columns = fine_axis(0, squares_w, width, w, factor_w, shift_w, unit_w, PIXELS, TAPS)
+    at, own = fine_places(y, x, own_h, own_w, height, width)
     best = tl.full((PIXELS, PIXELS), float("-inf"), tl.float32)
     label = tl.zeros((PIXELS, PIXELS), tl.int32)
     for c in range(num_classes):
