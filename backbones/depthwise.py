@@ -132,16 +132,18 @@ class DepthwiseConv(nn.Conv2d):
             from backbones.depthwise_triton import depthwise_on_gpu
 
             return depthwise_on_gpu(x, self.weight, self.bias, self.stride, self.dilation, relu)
-        elif x.device.type == "cpu" and self._is_slow():
+        elif x.device.type == "cpu" and self._is_slow(x):
             y = depthwise_on_cpu(x, self.weight, self.stride, self.dilation)
             y = y if self.bias is None else y + self.bias[:, None, None]
         else:
             y = super().forward(x)
         return F.relu(y) if relu else y
 
-    def _is_slow(self) -> bool:
-        """Whether oneDNN would be: with an atrous rate in both directions, with a stride only backward."""
-        return self.dilation != (1, 1) if self.stride == (1, 1) else torch.is_grad_enabled()
+    def _is_slow(self, x: Tensor) -> bool:
+        """Whether oneDNN would be: with an atrous rate in both directions, with a stride backward in half precision."""
+        if self.stride == (1, 1):
+            return self.dilation != (1, 1)
+        return torch.is_grad_enabled() and as_autocast(x[:0], self.weight)[0].itemsize < 4
 
 
 def as_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

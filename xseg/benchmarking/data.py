@@ -21,6 +21,7 @@ def data(plan: Scale) -> Section:
     """Drawn scenes in JPEG, crops of the benchmark's size, in this process; ours also from a decoded cache."""
     section = Section([])
     folder = tempfile.TemporaryDirectory(prefix="xseg-benchmark-")
+    section.closing.append(folder.cleanup)
     for size_hw in plan.sources_hw:
         root = Path(folder.name) / f"{size_hw[0]}"
         write_shapes(root, num_train=plan.samples, num_val=1, size_hw=size_hw)
@@ -38,13 +39,12 @@ def data(plan: Scale) -> Section:
         }
         group = f"{size_hw[0]} x {size_hw[1]}"
         for name, read in forms.items():
-            run = partial(epoch, read, plan.samples, folder)
-            section.candidates.append(Candidate(f"{name}, {group}", run, group, plan.samples))
+            run = partial(epoch, read, plan.samples)
+            section.candidates.append(Candidate(name, run, group, plan.samples))
     return section
 
 
-def epoch(read: Callable[[int], object], count: int, folder: tempfile.TemporaryDirectory) -> None:
-    """Every sample once, from a folder that lives as long as this may be called."""
+def epoch(read: Callable[[int], object], count: int) -> None:
     for index in range(count):
         read(index)
 

@@ -1,57 +1,115 @@
-"""Inference of one image: our forms of DeepLabv3+ beside other libraries' networks."""
+"""Inference: our forms of DeepLabv3+ beside other libraries' networks and engines; trunks, classifiers, detectors."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from backbones import AlignedXception
-from xseg.benchmarking.networks import Out, our_deeplab, smp_deeplab, torchvision_deeplab, without_grad
+from xseg.benchmarking.engines import add_engines
+from xseg.benchmarking.networks import (
+    detectors,
+    inception_v3,
+    our_classifier,
+    our_deeplab,
+    smp_deeplab,
+    torchvision_deeplab,
+    without_grad,
+)
 from xseg.benchmarking.sections import Candidate, Scale, Section, agreement
 from xseg.benchmarking.timing import count_gflop
+from xseg.models import Detector
 from xseg.weights.maps.timm import MAPS
 
 
 def inference(plan: Scale) -> Section:
-    """DeepLabv3+ Xception-65 at output stride 16 in its forms, smp's, and torchvision's DeepLabv3; then the trunks."""
-    ours = our_deeplab(plan.depth).eval().to(plan.device)
-    images = torch.rand(1, 3, plan.size, plan.size, device=plan.device)
-    gflop = count_gflop(ours, images)
-    fast, narrow = ours.deploy(), ours.deploy("bf16")
-    section = Section([], [agreement("deployed and eager", without_grad(fast, images), without_grad(ours, images))])
-
-    def add(name: str, net: nn.Module, x: Tensor, group: str, work: float, dtype: str = "float32") -> None:
-        section.candidates.append(Candidate(name, lambda: without_grad(net, x), group, 1, work, dtype))
-
-    add("ours, eager", ours, images, "segmentation", gflop)
-    add("ours, deployed", fast, images, "segmentation", gflop)
-    add("ours, deployed bf16", narrow, images, "segmentation", gflop, "bfloat16")
-    theirs, even = smp_deeplab(plan.depth).eval().to(plan.device), images[..., : plan.even, : plan.even].contiguous()
-    work = count_gflop(theirs, even)
-    add(f"smp DeepLabV3Plus, eager, {plan.even} px", theirs, even, "segmentation", work)
-    if plan.compiled:
-        add("ours, deployed, compiled", ours.deploy(compile=True), images, "segmentation", gflop)
-        add("ours, deployed bf16, compiled", ours.deploy("bf16", True), images, "segmentation", gflop, "bfloat16")
-        add(f"smp DeepLabV3Plus, compiled, {plan.even} px", torch.compile(theirs), even, "segmentation", work)
-    else:
-        section.left_out.append("compiled forms (--quick)")
-    resnet = Out(torchvision_deeplab()).eval().to(plan.device)
-    add("torchvision deeplabv3_resnet101, OS 8", resnet, images, "segmentation", count_gflop(resnet, images))
-    for name, net in trunks(section, images, plan.depth).items():
-        add(name, net, images, "trunk", count_gflop(net, images))
+    """A batch of images through networks; the first of every group is another library's, run as its users do."""
+    section = Section([])
+    images = torch.rand(plan.images, 3, plan.size, plan.size, device=plan.device)
+    segmentation(section, images, plan)
+    trunks(section, images, plan)
+    classifiers(section, plan)
+    detection(section, images, plan)
+    if not plan.compiled:
+        section.left_out.append("torch.compile, OpenVINO and ONNX Runtime (--quick)")
     return section
 
 
-def trunks(section: Section, images: Tensor, depth: int) -> dict[str, nn.Module]:
-    """Our Xception and timm's with the same weights, after comparing what they give."""
+def add(
+    section: Section, group: str, name: str, net: nn.Module, images: Tensor, gflop: float | None, dtype: str = "float32"
+) -> None:
+    run = partial(without_grad, net, images)
+    section.candidates.append(Candidate(name, run, group, len(images), gflop, dtype=dtype))
+
+
+def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
+    """DeepLabv3+ Xception-65 at output stride 16 in its forms, smp's, and torchvision's DeepLabv3."""
+    group = f"segmentation, {plan.size} px"
+    theirs = smp_deeplab(plan.depth).eval().to(plan.device)
+    narrow = smp_deeplab(plan.depth).eval().to(plan.device, torch.bfloat16)
+    work = count_gflop(theirs, images)
+    add(section, group, "smp DeepLabV3Plus, eager", theirs, images, work)
+    add(section, group, "smp DeepLabV3Plus, eager bf16", narrow, images.bfloat16(), work, "bfloat16")
+    if plan.compiled:
+        add(section, group, "smp DeepLabV3Plus, compiled", torch.compile(theirs), images, work)
+        compiled = torch.compile(narrow)
+        add(section, group, "smp DeepLabV3Plus, compiled bf16", compiled, images.bfloat16(), work, "bfloat16")
+    ours = our_deeplab(plan.depth).eval().to(plan.device)
+    gflop = count_gflop(ours, images)
+    deployed = ours.deploy()
+    section.checks.append(agreement("deployed and eager", without_grad(deployed, images), without_grad(ours, images)))
+    add(section, group, "ours, eager", ours, images, gflop)
+    add(section, group, "ours, deployed", deployed, images, gflop)
+    add(section, group, "ours, deployed bf16", ours.deploy("bf16"), images, gflop, "bfloat16")
+    if plan.compiled:
+        add(section, group, "ours, deployed, compiled", ours.deploy(compile=True), images, gflop)
+        add(section, group, "ours, deployed bf16, compiled", ours.deploy("bf16", True), images, gflop, "bfloat16")
+        add_engines(section, group, {"smp": work, "ours": gflop}, plan)
+    resnet = torchvision_deeplab().eval().to(plan.device)
+    add(section, group, "torchvision deeplabv3_resnet101, OS 8", resnet, images, count_gflop(resnet, images))
+
+
+def trunks(section: Section, images: Tensor, plan: Scale) -> None:
+    """timm's Xception and ours with the same weights, after comparing what they give."""
     import timm
 
-    theirs = timm.create_model(f"xception{depth}", pretrained=False, output_stride=16, num_classes=0).eval()
+    theirs = timm.create_model(f"xception{plan.depth}", pretrained=False, output_stride=16, num_classes=0).eval()
     renamed = MAPS[0].to_ours(theirs.state_dict())
-    ours = AlignedXception(depth, output_stride=16, out=("c5",)).eval()
+    ours = AlignedXception(plan.depth, output_stride=16, out=("c5",)).eval()
     ours.load_state_dict({name.removeprefix("backbone."): value for name, value in renamed.items()})
     theirs.forward = theirs.forward_features
-    nets = {f"our Xception-{depth}": ours.to(images.device), f"timm xception{depth}": theirs.to(images.device)}
-    a, b = (without_grad(net, images) for net in nets.values())
+    nets = {f"timm xception{plan.depth}": theirs.to(plan.device), f"our Xception-{plan.depth}": ours.to(plan.device)}
+    b, a = (without_grad(net, images) for net in nets.values())
     section.checks.append(agreement("our Xception and timm's", a[0], b))
-    return nets
+    for name, net in nets.items():
+        add(section, f"trunk, {plan.size} px", name, net, images, count_gflop(net, images))
+
+
+def classifiers(section: Section, plan: Scale) -> None:
+    """The pair of the Xception paper."""
+    edge = plan.classifier_size
+    images = torch.rand(plan.images, 3, edge, edge, device=plan.device)
+    ours, theirs = our_classifier().eval().to(plan.device), inception_v3().eval().to(plan.device)
+    gflop, group = count_gflop(ours, images), f"classifier, {edge} px"
+    add(section, group, "torchvision inception_v3", theirs, images, count_gflop(theirs, images))
+    add(section, group, "our Xception, eager", ours, images, gflop)
+    add(section, group, "our Xception, deployed", ours.deploy(), images, gflop)
+    add(section, group, "our Xception, deployed bf16", ours.deploy("bf16"), images, gflop, "bfloat16")
+
+
+def detection(section: Section, images: Tensor, plan: Scale) -> None:
+    """From images to boxes by ResNet-50 with a pyramid."""
+    for name, (ours, theirs) in detectors(plan.size).items():
+        group = f"{name} ResNet-50, {plan.size} px"
+        ours, theirs = ours.eval().to(plan.device), theirs.eval().to(plan.device)
+        add(section, group, f"torchvision {name}", theirs, images, None)
+        for form, net in (("eager", ours), ("deployed", ours.deploy())):
+            run = partial(detect, net, images)
+            section.candidates.append(Candidate(f"our {name}, {form}", run, group, len(images)))
+
+
+@torch.no_grad()
+def detect(net: Detector, images: Tensor) -> list:
+    return net.head.decode(net.raw(images), [tuple(images.shape[-2:])] * len(images), net.selection)

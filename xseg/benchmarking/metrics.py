@@ -23,12 +23,12 @@ def metrics(plan: Scale) -> Section:
     truth[truth == 19] = 255
     seen = truth != 255
     forms = {
-        "ours": lambda: confusion_matrix(prediction, truth, 19),
         "torch.histc": lambda: torch.histc(
             19 * truth[seen].float() + prediction[seen].float(), 361, -0.5, 360.5
         ).reshape(19, 19),
+        "ours": lambda: confusion_matrix(prediction, truth, 19),
     }
-    section = Section([])
+    section = Section([], rounds=5)
     if installed("torchmetrics", section):
         from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -43,7 +43,7 @@ def metrics(plan: Scale) -> Section:
     for name, count in forms.items():
         if not torch.equal(count().long(), expected):
             raise ValueError(f"metrics: the counts of {name} are not ours; nothing was timed")
-        section.candidates.append(Candidate(name, count, "one pair"))
+        section.candidates.append(Candidate(name, count, f"a pair of {plan.mask_hw[0]} x {plan.mask_hw[1]} px"))
     section.checks.append(f"the counts of {', '.join(forms)} are equal")
     coco(section, plan)
     return section
@@ -52,14 +52,14 @@ def metrics(plan: Scale) -> Section:
 def coco(section: Section, plan: Scale) -> None:
     """COCO's twelve numbers of boxes by the library that evaluation uses, and by the reference."""
     entries = random_entries(plan.detection_images)
-    forms = {"ours": partial(coco_scores, entries, 80), "pycocotools": partial(pycocotools_numbers, entries)}
+    forms = {"pycocotools": partial(pycocotools_numbers, entries), "ours": partial(coco_scores, entries, 80)}
     ours, theirs = np.array(list(forms["ours"]().numbers.values()), float), forms["pycocotools"]()
     error = np.abs(ours - theirs).max()
     if not error <= 1e-9:
         raise ValueError(f"metrics: COCO's numbers are {ours} and pycocotools' {theirs}; nothing was timed")
     group = f"COCO boxes, {plan.detection_images} images"
     for name, count in forms.items():
-        section.candidates.append(Candidate(f"{name}, {group}", count, group, plan.detection_images))
+        section.candidates.append(Candidate(name, count, group, plan.detection_images))
     section.checks.append(f"COCO's twelve numbers of {plan.detection_images} images x 100 detections are pycocotools'")
 
 

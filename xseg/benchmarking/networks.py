@@ -5,15 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from backbones import AlignedXception
-from heads import DeepLabV3Plus
-from xseg.models import Segmentor
+from backbones import AlignedXception, Xception
+from heads import ClassificationHead, DeepLabV3Plus, FasterRCNN, RetinaNet
+from xseg.models import Classifier, Detector, Segmentor, TimmBackbone
 
 NUM_CLASSES = 21
+DETECTED = 91  # classes of torchvision's detectors, its background among them
 
 
 def our_deeplab(depth: int, **options) -> Segmentor:
-    return Segmentor(AlignedXception(depth, 16), {"type": DeepLabV3Plus, "num_classes": NUM_CLASSES}, **options)
+    """For images of k * 16 pixels, as smp's: logits are not aligned at the corners, which would want one pixel more."""
+    head = {"type": DeepLabV3Plus, "num_classes": NUM_CLASSES, "align_corners": False}
+    return Segmentor(AlignedXception(depth, 16), head, **options)
 
 
 def smp_deeplab(depth: int) -> nn.Module:
@@ -26,7 +29,7 @@ def smp_deeplab(depth: int) -> nn.Module:
 def torchvision_deeplab() -> nn.Module:
     from torchvision.models.segmentation import deeplabv3_resnet101
 
-    return deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
+    return Out(deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=NUM_CLASSES))
 
 
 class Out(nn.Module):
@@ -38,6 +41,33 @@ class Out(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)["out"]
+
+
+def our_classifier(**options) -> Classifier:
+    """The Xception of the paper, and ImageNet's classes."""
+    return Classifier(Xception(out=("c5",)), {"type": ClassificationHead, "num_classes": 1000}, **options)
+
+
+def inception_v3() -> nn.Module:
+    from torchvision.models import inception_v3
+
+    return inception_v3(weights=None, aux_logits=False, init_weights=False)
+
+
+def detectors(size: int) -> dict[str, tuple[Detector, nn.Module]]:
+    """Ours on a ResNet-50, and torchvision's of the same name."""
+    from torchvision.models import detection
+
+    given = dict(weights=None, weights_backbone=None, num_classes=DETECTED, min_size=size, max_size=size)
+    theirs = {"RetinaNet": detection.retinanet_resnet50_fpn, "Faster R-CNN": detection.fasterrcnn_resnet50_fpn}
+    heads = {"RetinaNet": (RetinaNet, ("c3", "c4", "c5")), "Faster R-CNN": (FasterRCNN, ("c2", "c3", "c4", "c5"))}
+    return {
+        name: (
+            Detector(TimmBackbone("resnet50", out=out), {"type": head, "num_classes": DETECTED - 1}, size=None),
+            theirs[name](**given),
+        )
+        for name, (head, out) in heads.items()
+    }
 
 
 @torch.no_grad()

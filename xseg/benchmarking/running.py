@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 
 import torch
 
+from xseg.benchmarking.commands import predicting, starting
 from xseg.benchmarking.data import data
+from xseg.benchmarking.growth import growth
 from xseg.benchmarking.inference import inference
+from xseg.benchmarking.kernels import kernels
 from xseg.benchmarking.metrics import metrics
 from xseg.benchmarking.report import report_of, write_report
-from xseg.benchmarking.sections import Scale
+from xseg.benchmarking.sections import Scale, Section
 from xseg.benchmarking.timing import machine, take_turns
 from xseg.benchmarking.training import train
 from xseg.engine import keep_freed_memory
 
-SECTIONS = {"inference": inference, "train": train, "data": data, "metrics": metrics}
+SECTIONS: dict[str, Callable[[Scale], Section]] = {
+    "inference": inference,
+    "train": train,
+    "data": data,
+    "metrics": metrics,
+    "predict": predicting,
+    "kernels": kernels,
+    "growth": growth,
+    "start": starting,
+}
+QUICK = ("inference", "train", "data", "metrics")  # the sections of two minutes
 
 
 def benchmark(
-    sections: Sequence[str] = ("inference", "train", "data", "metrics"),
+    sections: Sequence[str] | None = None,
     *,
     quick: bool = False,
     rounds: int | None = None,
@@ -31,34 +44,46 @@ def benchmark(
     out: str | PathLike | None = None,
     **scale,
 ) -> dict:
-    """Measure, write benchmark.json and benchmark.md to `out`, and return what the former holds.
+    """Measure, write benchmark.json, benchmark.md and growth.png to `out` after every section, and return what the
+    first holds.
 
     Args:
-        sections: of `SECTIONS`.
-        quick: 257 pixels, 3 rounds or 15 seconds of them a section, nothing compiled, instead of 513, 10 and both.
-        size: edge of the square images in pixels, at least 17.
+        sections: of `SECTIONS`; by default all, or those in `QUICK`.
+        quick: 256 pixels, 3 rounds or 15 seconds of them a section, nothing compiled, instead of 512, 10 and both.
+        size: edge of the square images in pixels, a multiple of 16.
         threads: of the CPU; put back afterwards.
         scale: further fields of `Scale`.
     """
+    sections = sections or (QUICK if quick else tuple(SECTIONS))
     if unknown := [name for name in sections if name not in SECTIONS]:
         raise ValueError(f"sections must be of {', '.join(SECTIONS)}, got {', '.join(unknown)}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    size, rounds = size or (257 if quick else 513), rounds or (3 if quick else 10)
-    if size < 17 or rounds < 1:
-        raise ValueError(f"size must be at least 17 pixels and rounds at least 1, got {size} and {rounds}")
-    quickly = {"compiled": not quick, "budget_s": 15 if quick else 3600, "detection_images": 100 if quick else 1000}
-    plan = Scale(size, rounds, **{**quickly, "device": device, **scale})
+    size, rounds = size or (256 if quick else 512), rounds or (3 if quick else 10)
+    if size < 32 or size % 16 or rounds < 1:
+        raise ValueError(f"size must be a multiple of 16 from 32 on, and rounds at least 1, got {size} and {rounds}")
+    given = {"compiled": not quick, "budget_s": 15 if quick else 3600, "device": device}
+    given |= {"detection_images": 100, "predicted": 10, "evaluated": (2, 8, 32)} if quick else {}
+    given |= {"images": 16, "batch": 16, "train_size": size} if device == "cuda" else {}
+    plan = Scale(size, rounds, **{**given, **scale})
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     keep_freed_memory()
     try:
         report = {"machine": machine(plan), "scale": asdict(plan), "sections": {}}
         for name in sections:
-            section = SECTIONS[name](plan)
-            take_turns(section.candidates, plan)
-            report["sections"][name] = report_of(section, report["machine"]["matmul_gflops"])
+            report["sections"][name] = measured(SECTIONS[name], plan, report["machine"])
+            if out is not None:
+                write_report(report, Path(out))
     finally:
         torch.set_num_threads(before)
-    if out is not None:
-        write_report(report, Path(out))
     return report
+
+
+def measured(build: Callable[[Scale], Section], plan: Scale, machine: dict) -> dict:
+    section = build(plan)
+    try:
+        take_turns(section, plan)
+    finally:
+        for close in section.closing:
+            close()
+    return report_of(section, machine)

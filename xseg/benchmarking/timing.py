@@ -1,28 +1,36 @@
-"""Clocks and counters: the machine and its ceiling, candidates in turn, operations of a network."""
+"""Clocks and counters: the machine and its ceilings, candidates in turn, memory, operations of a network."""
 
 from __future__ import annotations
 
 import copy
+import ctypes
+import gc
 import platform
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from xseg.benchmarking.sections import Candidate, Scale
+from xseg.benchmarking.sections import Scale, Section
+
+COPIED = 2**28  # bytes
 
 
 def machine(plan: Scale) -> dict:
-    """What the figures were measured on, and its matmul ceiling in GFLOP/s by type."""
+    """What the figures were measured on, and its ceilings: GFLOP/s of a matmul by type, GB/s of a copy."""
     edge = 4096 if plan.device == "cuda" else min(2048, 4 * plan.size)
     ceiling = {}
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.rand(edge, edge, device=plan.device).to(dtype)
         seconds = min(timed(lambda a=a: a @ a, plan.device) for _ in range(6))
         ceiling[str(dtype).removeprefix("torch.")] = 2e-9 * edge**3 / seconds
+    source = torch.ones(COPIED // 4, device=plan.device)
+    target = source.clone()
+    copied = 2e-9 * COPIED / min(timed(lambda: target.copy_(source), plan.device) for _ in range(6))
     name = torch.cuda.get_device_name() if plan.device == "cuda" else cpu_name()
     return {
         "device": name,
@@ -30,6 +38,7 @@ def machine(plan: Scale) -> dict:
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
         "matmul_gflops": ceiling,
+        "copy_gbyte_s": copied,
     }
 
 
@@ -50,19 +59,44 @@ def timed(run: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def take_turns(candidates: Sequence[Candidate], plan: Scale) -> None:
-    for candidate in candidates:  # warm up: kernels are chosen, graphs compiled
-        candidate.run()
+def take_turns(section: Section, plan: Scale) -> None:
+    for candidate in section.candidates:
+        if candidate.warm:  # kernels are chosen, graphs compiled
+            candidate.run()
+            candidate.peak_mib = peak_mib(candidate.run, plan.device) if candidate.memory else None
+    gc.collect()
+    gc.freeze()  # or the collector would go through all that compilers have left, while others are timed
     start = time.perf_counter()
-    for index in range(plan.rounds):
+    for index in range(min(plan.rounds, section.rounds or plan.rounds)):
         if index and time.perf_counter() - start > plan.budget_s:
             break
-        for candidate in candidates:
-            if plan.device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
+        for candidate in section.candidates:
             candidate.seconds.append(timed(candidate.run, plan.device))
-            if plan.device == "cuda":
-                candidate.peak_mib = torch.cuda.max_memory_allocated() / 2**20
+    gc.unfreeze()
+
+
+def peak_mib(run: Callable[[], object], device: str) -> float | None:
+    """What a run holds at most beside what was there before; None where neither CUDA nor Linux can tell."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    if sys.platform != "linux":
+        run()
+        return None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # what malloc keeps of former runs would hide what this one takes
+        trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of resident memory begins anew
+    before = resident_mib("VmRSS")
+    run()
+    return max(0.0, resident_mib("VmHWM") - before)
+
+
+def resident_mib(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(field))
 
 
 def count_gflop(net: nn.Module, images: Tensor) -> float:

@@ -9,33 +9,69 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xseg.benchmarking.networks import NUM_CLASSES, our_deeplab, smp_deeplab
+from xseg.benchmarking.networks import NUM_CLASSES, inception_v3, our_classifier, our_deeplab, smp_deeplab
 from xseg.benchmarking.sections import Candidate, Scale, Section
 from xseg.benchmarking.timing import count_gflop
 
+TITLES = {"float32": "fp32", "bfloat16": "bf16 AMP"}
+
 
 def train(plan: Scale) -> Section:
-    """One step of SGD: forward, cross-entropy at full resolution, backward, update; in bfloat16 too."""
-    edge, section = plan.even, Section([])
+    """One step of SGD in channels-last memory, in float32 and bfloat16: DeepLabv3+ with cross-entropy at full
+    resolution, and the classifiers of the Xception paper."""
+    section = Section([])
+    segmentation(section, plan)
+    classifiers(section, plan)
+    if not plan.compiled:
+        section.left_out.append("compiled forms (--quick)")
+    return section
+
+
+def segmentation(section: Section, plan: Scale) -> None:
+    edge = plan.train_size
     images = torch.rand(plan.batch, 3, edge, edge, device=plan.device)
     masks = torch.randint(0, NUM_CLASSES, (plan.batch, edge, edge), device=plan.device)
     samples = [{"mask": mask.byte()} for mask in masks]
-    ours = our_deeplab(plan.depth, channels_last=True).train().to(plan.device)
-    theirs = smp_deeplab(plan.depth).train().to(plan.device, memory_format=torch.channels_last)
-    images_last = images.contiguous(memory_format=torch.channels_last)
-    losses = {
-        "ours": (ours, lambda: ours(images, samples, mode="loss")["loss_ce"]),
-        "smp DeepLabV3Plus": (theirs, lambda: F.cross_entropy(theirs(images_last).float(), masks)),
-    }
-    # The counter takes the weight gradient of a depthwise convolution for that of a dense one: hence 3 forward passes.
-    work = {name: 3 * count_gflop(net, images) for name, (net, _) in losses.items()}
-    steps = {name: training_step(net, loss, plan.device) for name, (net, loss) in losses.items()}
-    for dtype in ("float32", "bfloat16"):
-        for name, step in steps.items():
-            run = partial(step, dtype == "bfloat16")
-            title = f"{name}, channels-last, {dtype if dtype == 'float32' else 'bf16 AMP'}"
-            section.candidates.append(Candidate(title, run, dtype, plan.batch, work[name], dtype))
-    return section
+    last = images.contiguous(memory_format=torch.channels_last)
+
+    def smp(compiled: bool = False) -> tuple[nn.Module, Callable[[], Tensor]]:
+        net = smp_deeplab(plan.depth).train().to(plan.device, memory_format=torch.channels_last)
+        run = torch.compile(net) if compiled else net
+        return net, lambda: F.cross_entropy(run(last).float(), masks)
+
+    def ours(compiled: bool = False) -> tuple[nn.Module, Callable[[], Tensor]]:
+        net = our_deeplab(plan.depth, channels_last=True, compiled=compiled).train().to(plan.device)
+        return net, lambda: net(images, samples, mode="loss")["loss_ce"]
+
+    forms = {"smp DeepLabV3Plus, eager": smp(), "ours, eager": ours()}
+    if plan.compiled:
+        forms |= {"smp DeepLabV3Plus, compiled": smp(True), "ours, compiled": ours(True)}
+    add_steps(section, f"segmentation, {plan.batch} x {edge} px", forms, images, plan)
+
+
+def classifiers(section: Section, plan: Scale) -> None:
+    edge = plan.classifier_size
+    images = torch.rand(plan.batch, 3, edge, edge, device=plan.device)
+    labels = torch.randint(0, 1000, (plan.batch,), device=plan.device)
+    last = images.contiguous(memory_format=torch.channels_last)
+    forms = {}
+    for name, net in (("torchvision inception_v3", inception_v3()), ("our Xception", our_classifier())):
+        net = net.train().to(plan.device, memory_format=torch.channels_last)
+        forms[name] = net, lambda net=net: F.cross_entropy(net(last).float(), labels)
+    add_steps(section, f"classifier, {plan.batch} x {edge} px", forms, images, plan)
+
+
+def add_steps(
+    section: Section, group: str, forms: dict[str, tuple[nn.Module, Callable]], images: Tensor, plan: Scale
+) -> None:
+    """Every form in both types; `forms` are networks and what gives their loss."""
+    for dtype, title in TITLES.items():
+        for name, (net, loss) in forms.items():
+            # 3 forward passes: the counter takes a depthwise convolution's weight gradient for that of a dense one.
+            work = 3 * count_gflop(net, images)
+            run = partial(training_step(net, loss, plan.device), dtype == "bfloat16")
+            candidate = Candidate(name, run, f"{group}, {title}", len(images), work, dtype=dtype)
+            section.candidates.append(candidate)
 
 
 def training_step(net: nn.Module, loss: Callable[[], Tensor], device: str) -> Callable[[bool], None]:

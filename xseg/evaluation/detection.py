@@ -34,6 +34,8 @@ class DetectionMetric(BaseMetric):
         num_worst: images with the most errors to draw.
     """
 
+    default_prefix = ""  # keys as they stand above; None has mmengine warn
+
     def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval", num_worst: int = 0):
         super().__init__(collect_device="cpu")
         allowed = (*KINDS, *VOC_KINDS)

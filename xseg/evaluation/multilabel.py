@@ -70,6 +70,8 @@ class MultiLabelMetric(BaseMetric):
         num_worst: images to keep for a look.
     """
 
+    default_prefix = ""  # keys as they stand above; None has mmengine warn
+
     def __init__(self, class_weights: Sequence[float] | None = None, num_worst: int = 0):
         super().__init__(collect_device="cpu")
         if class_weights is not None and (min(class_weights) < 0 or max(class_weights) <= 0):

@@ -83,6 +83,8 @@ class PanopticMetric(BaseMetric):
     `evaluate`, `counts` and `scores` hold what the numbers come from.
     """
 
+    default_prefix = ""  # keys as they stand above; None has mmengine warn
+
     def __init__(self):
         super().__init__(collect_device="cpu")
         self.counts: Tensor | None = None

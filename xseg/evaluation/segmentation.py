@@ -39,6 +39,8 @@ class SegmentationMetric(BaseMetric):
         num_worst: images to keep for a look.
     """
 
+    default_prefix = ""  # keys as they stand above; None has mmengine warn
+
     def __init__(self, num_worst: int = 0):
         super().__init__(collect_device="cpu")
         self.num_worst = num_worst
