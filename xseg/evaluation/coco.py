@@ -81,7 +81,6 @@ def coco_scores(
     if not entries:
         nothing = np.full((len(IOUS), len(RECALLS), num_classes, len(AREAS)), -1.0)
         return CocoScores({number.name: None for number in NUMBERS}, *[[None] * num_classes] * 2, nothing)
-    tables, ious = _run(*coco_dicts(entries, num_classes, kind), kind, backend)
     with uncollected():
         tables, ious = _run(*coco_dicts(entries, num_classes, kind), kind, backend)
     at_50 = np.isclose(ious, 0.5)
