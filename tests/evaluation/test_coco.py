@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xseg.data import encode_masks
-from xseg.evaluation import Entry, Found, Truth, coco_scores, result_rows, write_results
+from xseg.evaluation import Entry, Found, Truth, coco, coco_scores, result_rows, write_results
 from xseg.evaluation.coco import BACKENDS, NUMBERS
 
 SIZE_HW = (240, 320)
@@ -184,3 +184,10 @@ def assert_same(first, second):
     for ours, theirs in zip(first.numbers.values(), second.numbers.values(), strict=True):
         assert ours == (None if theirs is None else pytest.approx(theirs, abs=1e-12))
     assert first.ap == pytest.approx(second.ap, abs=1e-12) and first.ap_50 == pytest.approx(second.ap_50, abs=1e-12)
+
+
+def test_computed_once(monkeypatch):
+    runs = []
+    monkeypatch.setattr(coco, "_run", lambda *given, run=coco._run: runs.append(1) or run(*given))
+    coco_scores(random_entries(0), 4)
+    assert len(runs) == 1

@@ -1,0 +1,66 @@
+"""Reading ahead and writing behind: every image once, in order, whatever becomes of single ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xseg.drawing import write_image
+from xseg.predicting import AT_ONCE, predict
+
+COUNT = 3 * AT_ONCE
+
+
+class Result:
+    def __init__(self, mean: int, full: str):
+        self.mean, self.full = mean, full
+
+    def summary(self) -> str:
+        return f"grey {self.mean}"
+
+    def write(self, out: Path, name: str) -> None:
+        if name == self.full:
+            raise OSError("no space left")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{name}.txt").write_text(self.summary())
+
+
+class Mean:
+    """A model that says how bright an image is."""
+
+    def __init__(self, full: str = ""):
+        self.full = full
+
+    def predict(self, image) -> Result:
+        return Result(int(image.float().mean()), self.full)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index in range(COUNT):
+        write_image(tmp_path / "in" / f"{index:02}.png", np.full((4, 5, 3), 10 * index, np.uint8))
+    return tmp_path
+
+
+def test_lines_in_order_and_all_files_there(folder):
+    lines = list(predict(Mean(), [folder / "in"], folder / "out"))
+    assert [line.split()[-1] for line in lines] == [str(10 * index) for index in range(COUNT)]
+    assert {path.stem: path.read_text() for path in (folder / "out").iterdir()} == {
+        f"{index:02}": f"grey {10 * index}" for index in range(COUNT)
+    }
+
+
+def test_an_unreadable_image_stops_no_other(folder):
+    (folder / "in" / "05.png").write_bytes(b"no picture")
+    lines = []
+    with pytest.raises(ValueError, match=f"1 of {COUNT} images could not be read"):
+        for line in predict(Mean(), [folder / "in"], folder / "out"):
+            lines.append(line)  # extend would lose them with the error
+    assert len(lines) == COUNT and "05.png: failed" in lines[5]
+    assert len(list((folder / "out").iterdir())) == COUNT - 1
+
+
+@pytest.mark.parametrize("name", ["00", f"{COUNT - 1:02}"])
+def test_what_cannot_be_written_is_told(folder, name):
+    with pytest.raises(OSError, match="no space left"):
+        list(predict(Mean(full=name), [folder / "in"], folder / "out"))
