@@ -18,8 +18,8 @@ SCALES = (0.5, 2.0)
 
 
 def data(plan: Scale) -> Section:
-    """Drawn scenes in JPEG, crops of the benchmark's size, in this process; ours also from a decoded cache."""
-    section = Section([])
+    """Drawn scenes in JPEG, crops of the benchmark's size, in one thread; ours also from a decoded cache."""
+    section = Section([], threads=1)  # as in a worker of a loader
     folder = tempfile.TemporaryDirectory(prefix="xseg-benchmark-")
     section.closing.append(folder.cleanup)
     for size_hw in plan.sources_hw:

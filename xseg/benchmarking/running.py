@@ -80,10 +80,12 @@ def benchmark(
 
 
 def measured(build: Callable[[Scale], Section], plan: Scale, machine: dict) -> dict:
-    section = build(plan)
+    section, threads = build(plan), torch.get_num_threads()
     try:
+        torch.set_num_threads(section.threads or threads)
         take_turns(section, plan)
     finally:
+        torch.set_num_threads(threads)
         for close in section.closing:
             close()
     return report_of(section, machine)

@@ -36,6 +36,7 @@ class Section:
     left_out: list[str] = field(default_factory=list)  # peers that are not installed, or not run here
     closing: list[Callable[[], object]] = field(default_factory=list)  # called when all is measured
     rounds: int | None = None  # at most; None for those of the scale
+    threads: int | None = None  # None for those of the whole benchmark
 
 
 @dataclass
