@@ -161,6 +161,8 @@ def test_peers_that_are_not_installed_are_named(monkeypatch):
     [
         ({"sections": ["speed"]}, "sections must be of inference"),
         ({"size": 33}, "size must be a multiple of 16 from 32 on"),
+        ({"size": 0}, "size must be a multiple of 16 from 32 on"),
+        ({"rounds": 0}, "rounds at least 1, got 32 and 0"),
     ],
 )
 def test_wrong_arguments(options, message):

@@ -58,7 +58,8 @@ def benchmark(
     if unknown := [name for name in sections if name not in SECTIONS]:
         raise ValueError(f"sections must be of {', '.join(SECTIONS)}, got {', '.join(unknown)}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    size, rounds = size or (256 if quick else 512), rounds or (3 if quick else 10)
+    size = (256 if quick else 512) if size is None else size
+    rounds = (3 if quick else 10) if rounds is None else rounds
     if size < 32 or size % 16 or rounds < 1:
         raise ValueError(f"size must be a multiple of 16 from 32 on, and rounds at least 1, got {size} and {rounds}")
     given = {"compiled": not quick, "budget_s": 15 if quick else 3600, "device": device}
