@@ -143,15 +143,21 @@ class DepthwiseConv(nn.Conv2d):
         """Whether oneDNN would be: with an atrous rate in both directions, with a stride backward in half precision."""
         if self.stride == (1, 1):
             return self.dilation != (1, 1)
-        return torch.is_grad_enabled() and as_autocast(x[:0], self.weight)[0].itemsize < 4
+        return torch.is_grad_enabled() and autocast_type(x).itemsize < 4
 
 
 def as_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Both in the type of autocast where that is on, as `F.conv2d` takes them."""
     if not torch.is_autocast_enabled(x.device.type):
         return x, weight
-    dtype = torch.get_autocast_dtype(x.device.type)
+    dtype = autocast_type(x)
     return x.to(dtype), weight.to(dtype)
+
+
+def autocast_type(x: Tensor) -> torch.dtype:
+    """The type in which a convolution of `x` is computed."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 @functools.cache

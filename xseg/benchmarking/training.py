@@ -65,12 +65,13 @@ def add_steps(
     section: Section, group: str, forms: dict[str, tuple[nn.Module, Callable]], images: Tensor, plan: Scale
 ) -> None:
     """Every form in both types; `forms` are networks and what gives their loss."""
+    # 3 forward passes: the counter takes a depthwise convolution's weight gradient for that of a dense one.
+    work = {name: 3 * count_gflop(net, images) for name, (net, _) in forms.items()}
+    steps = {name: training_step(net, loss, plan.device) for name, (net, loss) in forms.items()}
     for dtype, title in TITLES.items():
-        for name, (net, loss) in forms.items():
-            # 3 forward passes: the counter takes a depthwise convolution's weight gradient for that of a dense one.
-            work = 3 * count_gflop(net, images)
-            run = partial(training_step(net, loss, plan.device), dtype == "bfloat16")
-            candidate = Candidate(name, run, f"{group}, {title}", len(images), work, dtype=dtype)
+        for name, step in steps.items():
+            run = partial(step, dtype == "bfloat16")
+            candidate = Candidate(name, run, f"{group}, {title}", len(images), work[name], dtype=dtype)
             section.candidates.append(candidate)
 
 
