@@ -33,7 +33,7 @@ def test_sample_is_the_contract(tmp_path):
     assert type(sample["image"]) is torch.Tensor and type(sample["mask"]) is torch.Tensor
     assert sample["image"].dtype == sample["mask"].dtype == torch.uint8
     assert sample["image"].shape == (3, 20, 30) and sample["mask"].shape == (20, 30)
-    assert sample["image"].is_contiguous()
+    assert sample["image"].untyped_storage().nbytes() == 3 * 20 * 30, "nothing travels with it"
     assert sample["meta"] == dict(id="b", path=str(tmp_path / "JPEGImages" / "b.jpg"), size_hw=(20, 30))
     assert dataset.metainfo["classes"] == VOC_CLASSES and dataset.metainfo["palette"][1] == (128, 0, 0)
     assert len(dataset) == 2
@@ -103,6 +103,18 @@ def test_workers_do_not_change_samples(tmp_path):
 
 
 # errors
+
+
+@pytest.mark.parametrize("count", [1, 2, 254, 255, 256])
+def test_every_label_is_mapped_or_refused(count, tmp_path):
+    """Of 256 values the first `count` are allowed, and become ids in reverse; all ids but one may be taken."""
+    label_map = [*reversed(range(count)), *[-1] * (256 - count)]
+    dataset = SegmentationDataset([("a", "a.jpg", None)], ["x"], label_map=label_map)
+    values = torch.arange(256, dtype=torch.uint8)[None]
+    assert dataset.map_labels(values[:, :count], "a.png")[0].tolist() == label_map[:count]
+    for wrong in range(count, 256):
+        with pytest.raises(ValueError, match=f"a.png: label {wrong} at row 0, column 1,"):
+            dataset.map_labels(values[:, [0, wrong]], "a.png")
 
 
 def test_label_out_of_range_names_the_pixel(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from xseg.data import MaskModeError, read_image, read_mask, voc_palette, write_mask
-from xseg.data.images import planar
+from xseg.data.images import compact
 
 RAMP = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3).astype(np.uint8)
 
@@ -32,11 +32,11 @@ def test_grey_and_16_bit_images_have_three_channels(tmp_path):
     assert read_image(tmp_path / "deep.png").unique().tolist() == [128]
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_planes_of_interleaved_pixels_and_of_their_windows(dtype):
-    pixels = torch.from_numpy(noise(9, 13)).to(dtype).permute(2, 0, 1)
-    for view in (pixels, pixels[:, 2:7, 3:9], pixels.flip(2), pixels[:, :, ::2], pixels[:1], pixels.contiguous()):
-        assert planar(view).is_contiguous() and planar(view).dtype == dtype and torch.equal(planar(view), view)
+def test_compact_keeps_values_and_takes_no_other_memory():
+    pixels = torch.from_numpy(noise(9, 13)).permute(2, 0, 1)
+    assert compact(pixels) is pixels, "interleaved pixels stay as they are"
+    for view in (pixels[:, 2:7, 3:9], pixels[:, :, ::2], pixels[:1], pixels[0], pixels[:, :0]):
+        assert torch.equal(compact(view), view) and compact(view).untyped_storage().nbytes() == view.numel()
 
 
 def test_exif_orientation_is_applied(tmp_path):

@@ -21,7 +21,7 @@ from xseg.data.balance import weights_of_counts
 from xseg.data.classes import SHAPES_CLASSES
 from xseg.data.crops import cut_square
 from xseg.data.draw import DrawnDataset
-from xseg.data.images import IMAGE_SUFFIXES, planar, read_image
+from xseg.data.images import IMAGE_SUFFIXES, compact, read_image
 from xseg.data.shapes import shapes_counts, write_shapes
 
 Path_ = str | os.PathLike
@@ -82,7 +82,7 @@ class ClassificationDataset(DrawnDataset):
         sample = dict(image=tv_tensors.Image(image), label=self._target(index), meta=meta)
         for transform in self.transforms:
             sample = transform(sample)
-        sample["image"] = planar(sample["image"].as_subclass(Tensor))
+        sample["image"] = compact(sample["image"].as_subclass(Tensor))
         return sample
 
 

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 
 from xseg.data.classes import voc_palette
 from xseg.data.draw import DrawnDataset
-from xseg.data.images import planar, read_image
+from xseg.data.images import compact, read_image
 from xseg.data.rle import RunLengths, decode_masks
 
 
@@ -120,9 +120,9 @@ class DetectionDataset(DrawnDataset):
 
     def _sample(self, index: int) -> dict:
         sample = self._through(index, self.transforms)
-        sample["image"] = planar(sample["image"].as_subclass(Tensor))
+        sample["image"] = compact(sample["image"].as_subclass(Tensor))
         for key in sample.keys() & {"boxes_xyxy", "mask", "masks"}:
-            sample[key] = sample[key].as_subclass(Tensor).contiguous()
+            sample[key] = compact(sample[key].as_subclass(Tensor))
         return sample
 
     def _through(self, index: int, transforms: Sequence[Callable]) -> dict:

@@ -53,13 +53,9 @@ def read_image(path: str | os.PathLike) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def planar(image: Tensor) -> Tensor:
-    """(3, H, W) uint8 with each channel in one piece of memory; opencv splits interleaved pixels faster than torch."""
-    if image.dtype != torch.uint8 or image.stride()[::2] != (1, 3) or image.shape[0] != 3:
-        return image.contiguous()
-    planes = np.empty(image.shape, np.uint8)
-    cv2.split(image.permute(1, 2, 0).numpy(), list(planes))
-    return torch.from_numpy(planes)
+def compact(x: Tensor) -> Tensor:
+    """The tensor in memory of its own: a view, such as a crop, would travel with all that it was cut from."""
+    return x if x.untyped_storage().nbytes() == x.nbytes else x.clone()
 
 
 def read_mask(path: str | os.PathLike) -> Tensor:

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from xseg.data.cache import DecodedCache
 from xseg.data.classes import IGNORE, check_classes, read_classes, voc_palette
 from xseg.data.draw import DrawnDataset
-from xseg.data.images import planar, read_image, read_mask
+from xseg.data.images import compact, read_image, read_mask
 
 Pair = tuple[str, Path, Path | None]  # id, image, mask
 Path_ = str | os.PathLike
@@ -59,7 +59,10 @@ class SegmentationDataset(DrawnDataset):
         self.label_map = np.asarray(label_map, dtype=np.int16)
         if self.label_map.shape != (256,):
             raise ValueError(f"label_map must have 256 entries, got shape {self.label_map.shape}")
-
+        allowed = self.label_map >= 0
+        # As long as a value is not allowed, the allowed ones leave an id free, which stands for it in the look-up.
+        self._refused = None if allowed.all() else min({*range(256)} - {*self.label_map[allowed].tolist()})
+        self._look_up = np.where(allowed, self.label_map, self._refused or 0).astype(np.uint8)
         self.cache = None if cache is None else DecodedCache(cache)
 
     @property
@@ -80,9 +83,9 @@ class SegmentationDataset(DrawnDataset):
             sample["mask"] = tv_tensors.Mask(mask)
         for transform in self.transforms:
             sample = transform(sample)
-        sample["image"] = planar(sample["image"].as_subclass(Tensor))
+        sample["image"] = compact(sample["image"].as_subclass(Tensor))
         if "mask" in sample:
-            sample["mask"] = sample["mask"].as_subclass(Tensor).contiguous()
+            sample["mask"] = compact(sample["mask"].as_subclass(Tensor))
         return sample
 
     def _read_image(self, path: Path) -> Tensor:
@@ -99,14 +102,14 @@ class SegmentationDataset(DrawnDataset):
     def map_labels(self, mask: Tensor, path: Path_) -> Tensor:
         """Class ids of the values in a mask file; ValueError naming the first pixel that has none."""
         values = np.ascontiguousarray(mask)
-        refused = cv2.LUT(values, (self.label_map < 0).astype(np.uint8))  # five times as fast as numpy's look-up
-        if cv2.countNonZero(refused):
+        labels = cv2.LUT(values, self._look_up)  # five times as fast as numpy's
+        if self._refused is not None and (refused := cv2.inRange(labels, self._refused, self._refused)).any():
             row, column = np.unravel_index(refused.argmax(), refused.shape)
             raise ValueError(
                 f"{path}: label {values[row, column]} at row {row}, column {column}, "
                 f"but the data set has {len(self.classes)} classes (ignore {IGNORE})"
             )
-        return torch.from_numpy(cv2.LUT(values, self.label_map.astype(np.uint8)))
+        return torch.from_numpy(labels)
 
 
 def check_same_size(size_hw: Sequence[int], mask_hw: Sequence[int], image_path: Path_, mask_path: Path_) -> None:

@@ -34,9 +34,11 @@ class Preprocessor(BaseDataPreprocessor):
         height = max(image.shape[-2] for image in images)
         width = max(image.shape[-1] for image in images)
         dtype = torch.promote_types(torch.float32, self.mean.dtype)
-        batch = images[0].new_zeros((len(images), 3, height, width), dtype=dtype)
+        batch = images[0].new_empty((len(images), 3, height, width), dtype=dtype)
         for image, place in zip(images, batch, strict=True):
-            place[:, : image.shape[-2], : image.shape[-1]].copy_(image).sub_(self.mean).div_(self.std)
+            h, w = image.shape[-2:]
+            place[:, :h, :w].copy_(image).sub_(self.mean).div_(self.std)
+            place[:, h:], place[:, :h, w:] = 0, 0
         samples = [{**sample, "input_hw": tuple(i.shape[-2:])} for sample, i in zip(samples, images, strict=True)]
         if training:
             for sample in samples:
