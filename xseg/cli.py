@@ -270,7 +270,7 @@ def add_deploy_argument(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--backend",
-        choices=("torch", "openvino", "onnxruntime", "auto"),
+        choices=("torch", "openvino", "onnxruntime", "tensorrt", "cudagraphs", "auto"),
         help="what computes the deployed model, where installed; auto: the fastest (default: torch); means --deploy",
     )
 

@@ -109,6 +109,7 @@ def write_onnx(
     """Export with free height and width of the first input, and free batch unless the example's is 1."""
     free = {axis: torch.export.Dim.DYNAMIC for axis in (0, 2, 3) if example[0].shape[axis] > 1}
     inputs = ["images", "score_threshold"][: len(example)]
+    narrow = any(parameter.dtype == torch.bfloat16 for parameter in net.parameters())
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torchvision and dynamo, about themselves
         program = torch.onnx.export(
@@ -119,6 +120,7 @@ def write_onnx(
             input_names=inputs,
             output_names=list(names),
             dynamic_shapes=(free, *[None] * (len(example) - 1)),
+            opset_version=22 if narrow else None,  # the first whose Conv takes bfloat16
             verbose=False,
         )
     program.model.metadata_props.update(metadata)

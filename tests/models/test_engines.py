@@ -7,8 +7,10 @@ from torch import nn
 
 from backbones import AlignedXception, Xception
 from heads import FCOS, ClassificationHead, DeepLabV3Plus, RetinaNet
+from xseg.exporting import EXAMPLE_HW, write_onnx
 from xseg.models import Classifier, Detector, Segmentor, engines
-from xseg.models.engines import choose, compare
+from xseg.models.engines import Raw, choose, compare
+from xseg.models.runtimes import DTYPES, EXPORTING, RUNTIMES
 
 ENGINES = ["openvino", "onnxruntime"]
 CPU = torch.device("cpu")
@@ -84,6 +86,48 @@ def test_bf16():
     assert (model.deploy("bf16", backend="openvino")(x) - expected).abs().max() <= 0.05 * expected.abs().max()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("backend", ["cudagraphs", "tensorrt"])
+def test_on_a_gpu(backend, dtype):
+    """Shapes in turn, and more of them than graphs are kept."""
+    for package in RUNTIMES[backend].packages:
+        pytest.importorskip(package)
+    model = segmentor().cuda()
+    plain, deployed = model.deploy(dtype), model.deploy(dtype, backend=backend)
+    for edge in (33, 65, 33, *range(33, 193, 16), 33):
+        x = torch.rand(1, 3, edge, 64, device="cuda")
+        expected = plain(x)
+        first, again = deployed(x), deployed(x + 1)
+        assert (first - expected).abs().max() <= 0.05 * expected.abs().max()
+        assert not torch.equal(first, again), "an output must outlive the next image"
+    with torch.inference_mode(False), torch.no_grad():
+        deployed(x.clone())
+    with pytest.raises(ValueError, match="set 8 before deploy"):
+        deployed.set_output_stride(8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_narrow_models_export_as_the_format_allows(dtype, tmp_path):
+    """What TensorRT reads: weights and convolutions in the type, images and logits in float32."""
+    for package in EXPORTING:
+        pytest.importorskip(package)
+    import onnx
+
+    model = segmentor().deploy(dtype)
+    raw, path = Raw(model.backbone, model.head), tmp_path / "a.onnx"
+    write_onnx(raw, path, (torch.rand(2, 3, *EXAMPLE_HW),), ["output"], {})
+    file = onnx.load(path)
+    onnx.checker.check_model(file, full_check=True)
+    kinds = {"fp32": onnx.TensorProto.FLOAT, "bf16": onnx.TensorProto.BFLOAT16, "fp16": onnx.TensorProto.FLOAT16}
+    weights = {node.input[1] for node in file.graph.node if node.op_type == "Conv"}
+    assert len(weights) > 90
+    assert {value.data_type for value in file.graph.initializer if value.name in weights} == {kinds[dtype]}
+    ends = (*file.graph.input, *file.graph.output)
+    assert {value.type.tensor_type.elem_type for value in ends} == {onnx.TensorProto.FLOAT}
+
+
 def test_an_engine_that_disagrees_is_refused():
     raw = torch.nn.Flatten(2)
     compare(lambda x: [x.flatten(2)], lambda x: [raw(x)], "an engine", 1e-3)
@@ -104,11 +148,14 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch):
 @pytest.mark.parametrize(
     ("backend", "dtype", "device", "compile", "message"),
     [
-        ("tflite", torch.float32, "cpu", False, "backend must be torch, openvino, onnxruntime or auto, got 'tflite'"),
+        ("tflite", torch.float32, "cpu", False, "backend must be torch, .*, cudagraphs or auto, got 'tflite'"),
         ("onnxruntime", torch.bfloat16, "cpu", False, "onnxruntime computes in fp32"),
-        ("openvino", torch.float64, "cpu", False, "openvino computes in fp32, bf16 or fp16"),
+        ("openvino", torch.float64, "cpu", False, "openvino computes in fp32 or bf16 or fp16, got torch.float64"),
         ("openvino", torch.float32, "cuda", False, "openvino computes on a CPU, the model is on cuda"),
         ("openvino", torch.float32, "cpu", True, "compile=True is torch.compile"),
+        ("tensorrt", torch.float32, "cuda", True, "compile=True is torch.compile"),
+        ("tensorrt", torch.float32, "cpu", False, "tensorrt computes on an NVIDIA GPU, the model is on cpu"),
+        ("cudagraphs", torch.bfloat16, "cpu", True, "cudagraphs computes on an NVIDIA GPU, the model is on cpu"),
     ],
 )
 def test_what_an_engine_cannot_do(monkeypatch, backend, dtype, device, compile, message):

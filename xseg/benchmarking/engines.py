@@ -13,13 +13,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xseg.benchmarking.networks import our_deeplab, smp_deeplab, without_grad
 from xseg.benchmarking.sections import Candidate, Scale, Section, installed
 from xseg.exporting import write_onnx
-from xseg.models.deploying import DTYPES
-from xseg.models.engines import EXPORTING, onnxruntime, openvino
+from xseg.models.runtimes import DTYPES, EXPORTING, RUNTIMES, onnxruntime, openvino
 
 Nets = dict[tuple[str, str], Callable[[Tensor], object]]  # (library, precision) -> network on one image
 
@@ -49,6 +48,7 @@ def add_engines(section: Section, group: str, gflop: dict[str, float], plan: Sca
     """smp's network and ours on every engine that is installed."""
     if plan.device != "cpu":
         section.left_out.append("OpenVINO and ONNX Runtime (for a CPU only)")
+        add_gpu_engines(section, group, gflop, plan)
         return
     for engine, build in ENGINES.items():
         if not all([installed(package, section) for package in PACKAGES.get(engine, ())]):
@@ -61,6 +61,24 @@ def add_engines(section: Section, group: str, gflop: dict[str, float], plan: Sca
             run, name = partial(process.run, key), f"{library}, {engine}, {precision}"
             work = gflop[library]
             section.candidates.append(Candidate(name, run, group, plan.images, work, dtype=dtype, memory=False))
+
+
+def add_gpu_engines(section: Section, group: str, gflop: dict[str, float], plan: Scale) -> None:
+    """In this process: the GPU does one after another."""
+    images = torch.rand(plan.images, 3, plan.size, plan.size, device=plan.device)
+    for backend, runtime in RUNTIMES.items():
+        if runtime.device != plan.device or not all([installed(package, section) for package in runtime.packages]):
+            continue
+        nets = {
+            ("ours", dtype): our_deeplab(plan.depth).eval().to(plan.device).deploy(dtype, backend=backend)
+            for dtype in DTYPES
+        }
+        if runtime.packages:
+            nets |= _exported(plan.depth, runtime.start, tuple(DTYPES), plan.device)
+        for (library, precision), net in nets.items():
+            dtype, name = str(DTYPES[precision]).removeprefix("torch."), f"{library}, {backend}, {precision}"
+            run = partial(without_grad, net, images)
+            section.candidates.append(Candidate(name, run, group, plan.images, gflop[library], dtype=dtype))
 
 
 class Process:
@@ -106,9 +124,27 @@ def serve(connection: Connection, build: Callable[[], Nets], shape: tuple[int, .
         connection.send(None)
 
 
-def _exported(depth: int, engine: Callable, precisions: tuple[str, ...]) -> Nets:
-    """smp's network by the export that PyTorch offers, of any size."""
+def _exported(depth: int, engine: Callable, precisions: tuple[str, ...], device: str = "cpu") -> Nets:
+    """smp's network by the export that PyTorch offers, of any size; for a GPU in the types that it computes in."""
+    nets: Nets = {}
+    written = None  # the type of the file
     with tempfile.TemporaryDirectory(prefix="xseg-benchmark-") as folder:
         path = Path(folder) / "smp.onnx"
-        write_onnx(smp_deeplab(depth).eval(), path, (torch.rand(2, 3, 160, 224),), ["logits"], {})
-        return {("smp", precision): engine(path, DTYPES[precision]) for precision in precisions}
+        for precision in precisions:
+            dtype = torch.float32 if device == "cpu" else DTYPES[precision]
+            if dtype != written:
+                net, written = InType(smp_deeplab(depth).eval().to(device), dtype), dtype
+                write_onnx(net, path, (torch.rand(2, 3, 160, 224, device=device),), ["logits"], {})
+            nets["smp", precision] = engine(path, DTYPES[precision])
+    return nets
+
+
+class InType(nn.Module):
+    """A network that computes in a type, of images and with logits in float32."""
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype):
+        super().__init__()
+        self.net, self.dtype = net.to(dtype), dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images.to(self.dtype)).float()

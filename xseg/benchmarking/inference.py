@@ -44,6 +44,14 @@ def add(
     section.candidates.append(Candidate(name, run, group, len(images), gflop, dtype=dtype))
 
 
+def add_forms(section: Section, group: str, name: str, net: nn.Module, images: Tensor, plan: Scale) -> None:
+    """Eager and, where time is left for it, compiled."""
+    gflop = count_gflop(net, images)
+    add(section, group, name, net, images, gflop)
+    if plan.compiled:
+        add(section, group, f"{name}, compiled", torch.compile(net), images, gflop)
+
+
 def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
     """DeepLabv3+ Xception-65 at output stride 16 in its forms, smp's, and torchvision's DeepLabv3."""
     group = f"segmentation, {plan.size} px"
@@ -68,7 +76,7 @@ def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
         add(section, group, "ours, deployed bf16, compiled", ours.deploy("bf16", True), images, gflop, "bfloat16")
         add_engines(section, group, {"smp": work, "ours": gflop}, plan)
     resnet = torchvision_deeplab().eval().to(plan.device)
-    add(section, group, "torchvision deeplabv3_resnet101, OS 8", resnet, images, count_gflop(resnet, images))
+    add_forms(section, group, "torchvision deeplabv3_resnet101, OS 8", resnet, images, plan)
 
 
 def trunks(section: Section, images: Tensor, plan: Scale) -> None:
@@ -84,7 +92,7 @@ def trunks(section: Section, images: Tensor, plan: Scale) -> None:
     b, a = (without_grad(net, images) for net in nets.values())
     section.checks.append(agreement("our Xception and timm's", a[0], b))
     for name, net in nets.items():
-        add(section, f"trunk, {plan.size} px", name, net, images, count_gflop(net, images))
+        add_forms(section, f"trunk, {plan.size} px", name, net, images, plan)
 
 
 def classifiers(section: Section, plan: Scale) -> None:
@@ -93,7 +101,7 @@ def classifiers(section: Section, plan: Scale) -> None:
     images = torch.rand(plan.images, 3, edge, edge, device=plan.device)
     ours, theirs = our_classifier().eval().to(plan.device), inception_v3().eval().to(plan.device)
     gflop, group = count_gflop(ours, images), f"classifier, {edge} px"
-    add(section, group, "torchvision inception_v3", theirs, images, count_gflop(theirs, images))
+    add_forms(section, group, "torchvision inception_v3", theirs, images, plan)
     add(section, group, "our Xception, eager", ours, images, gflop)
     add(section, group, "our Xception, deployed", ours.deploy(), images, gflop)
     add(section, group, "our Xception, deployed bf16", ours.deploy("bf16"), images, gflop, "bfloat16")
@@ -108,6 +116,9 @@ def detection(section: Section, images: Tensor, plan: Scale) -> None:
         for form, net in (("eager", ours), ("deployed", ours.deploy())):
             run = partial(detect, net, images)
             section.candidates.append(Candidate(f"our {name}, {form}", run, group, len(images)))
+        if plan.compiled:
+            run = partial(without_grad, torch.compile(theirs), images)
+            section.candidates.append(Candidate(f"torchvision {name}, compiled", run, group, len(images)))
 
 
 @torch.no_grad()

@@ -21,8 +21,8 @@ from torch.overrides import TorchFunctionMode
 from backbones.separable import DepthwiseConv
 from xseg.models.engines import choose, on_engine, unsuited
 from xseg.models.packing import RELUS, pack, packable, unshare_relus
+from xseg.models.runtimes import DTYPES
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 RELU = "ReLU"  # in the place of a BatchNorm's name
 CONVOLUTIONS = (nn.Conv2d.forward, DepthwiseConv.forward)  # those whose output is linear in their own weight
 REFUSAL = (
@@ -51,7 +51,8 @@ def deployed(
     if backend != "torch":
         if reason:
             raise ValueError(f"backend {backend} cannot take {reason}: take torch")
-        return on_engine(deployed(model, torch.float32, False, size_hw, "torch"), backend, dtype)
+        own = torch.float32 if first.device.type == "cpu" else dtype
+        return on_engine(deployed(model, own, compile, size_hw, "torch"), backend, dtype)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for name in ("aux_head", "losses"):
         if hasattr(model, name):

@@ -1,4 +1,4 @@
-"""Engines of other makers under a deployed model: OpenVINO and ONNX Runtime, from one exported file of any size.
+"""Engines under a deployed model: other makers', from one exported file of any size, and PyTorch's as a CUDA graph.
 
 An engine computes what backbone and head do; padding, resizing, boxes and labels stay ours, so that a model on an
 engine takes windows, scales and batches as any other.
@@ -7,20 +7,20 @@ engine takes windows, scales and batches as any other.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-BACKENDS = ("torch", "openvino", "onnxruntime")
-FASTEST = ("openvino", "torch", "onnxruntime")  # on a CPU, as `xseg benchmark` measures them
-EXPORTING = ("onnx", "onnxscript")
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}  # of the largest value
-CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 32, as a model pads them
+from xseg.models.runtimes import DTYPES, RUNTIMES, Run
 
-Run = Callable[[Tensor], list[Tensor]]
+FASTEST = ("openvino", "torch", "onnxruntime")  # on a CPU, as `xseg benchmark` measures them
+BACKENDS = ("torch", *RUNTIMES)
+# Of the largest value. On a GPU float32 is TensorFloat-32 by PyTorch's default, as precise as float16.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 32, as a model pads them
 
 
 def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool) -> str:
@@ -28,21 +28,23 @@ def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool
     if backend == "auto":
         if compile or device.type != "cpu" or dtype not in TOLERANCE:
             return "torch"
-        return next(name for name in FASTEST if name == "torch" or all(map(find_spec, (name, *EXPORTING))))
+        return next(name for name in FASTEST if name == "torch" or all(map(find_spec, RUNTIMES[name].packages)))
     if backend not in BACKENDS:
         raise ValueError(f"backend must be {', '.join(BACKENDS)} or auto, got {backend!r}")
     if backend == "torch":
         return backend
     from xseg.exporting import require
 
-    require(f"backend {backend}", backend, *EXPORTING)
-    if compile:
-        raise ValueError(f"compile=True is torch.compile: for backend torch, not {backend}")
-    if device.type != "cpu":
-        raise ValueError(f"backend {backend} computes on a CPU, the model is on {device}: move it, or take torch")
-    if dtype not in ({torch.float32} if backend == "onnxruntime" else TOLERANCE):
-        other = "fp32; openvino and torch also compute in bf16" if backend == "onnxruntime" else "fp32, bf16 or fp16"
-        raise ValueError(f"backend {backend} computes in {other}, got {dtype}")
+    runtime = RUNTIMES[backend]
+    require(f"backend {backend}", *runtime.packages)
+    if compile and runtime.packages:
+        raise ValueError(f"compile=True is torch.compile: for backend torch or cudagraphs, not {backend}")
+    if device.type != runtime.device:
+        where = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}[runtime.device]
+        raise ValueError(f"backend {backend} computes on {where}, the model is on {device}: move it, or take torch")
+    if dtype not in runtime.dtypes:
+        names = " or ".join(name for name, known in DTYPES.items() if known in runtime.dtypes)
+        raise ValueError(f"backend {backend} computes in {names}, got {dtype}; torch computes in all")
     return backend
 
 
@@ -56,19 +58,26 @@ def unsuited(model: nn.Module) -> str | None:
 
 
 def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
-    """A deployed float32 model with backbone and head computed by an engine, after comparing it with PyTorch."""
+    """A deployed model with backbone and head computed by a backend in `dtype`, after comparing it with PyTorch.
+
+    On a CPU the model is float32 and its precision the backend's business; on a GPU it is in `dtype` already.
+    """
     from xseg.exporting import EXAMPLE_HW, describe, write_onnx
 
-    raw = Raw(model.backbone, model.head)
-    example = torch.rand(2, 3, *EXAMPLE_HW)
+    runtime, raw = RUNTIMES[backend], Raw(model.backbone, model.head)
+    example = torch.rand(2, 3, *EXAMPLE_HW, device=runtime.device)
     with torch.no_grad():
         output = model.head(model.backbone(example))
+    if runtime.packages:
         names = ["output"] if isinstance(output, Tensor) else list(output._fields)
-    with tempfile.TemporaryDirectory(prefix="xseg-engine-") as folder:
-        path = Path(folder) / "model.onnx"
-        write_onnx(raw, path, (example,), names, describe(model))
-        run = {"openvino": openvino, "onnxruntime": onnxruntime}[backend](path, dtype)
-    compare(run, raw, backend, TOLERANCE[dtype])
+        with tempfile.TemporaryDirectory(prefix="xseg-engine-") as folder:
+            path = Path(folder) / "model.onnx"
+            write_onnx(raw, path, (example,), names, describe(model))
+            run = runtime.start(path, dtype)
+    else:
+        run = runtime.start(raw)
+    tolerance = TOLERANCE[dtype if runtime.device == "cpu" else torch.float16]
+    compare(run, raw, backend, tolerance, runtime.device)
     model.backbone, model.head = Engine(run, model.backbone, type(output), backend), Rules(model.head)
     return model
 
@@ -107,7 +116,7 @@ class Engine(nn.Module):
     def set_output_stride(self, output_stride: int) -> None:
         if output_stride != self.output_stride:
             raise ValueError(
-                f"{self.backend} computes at output stride {self.output_stride}, for which the model was exported: "
+                f"{self.backend} computes at output stride {self.output_stride}, for which it was made: "
                 f"set {output_stride} before deploy()"
             )
 
@@ -128,49 +137,13 @@ class Rules(nn.Module):
         """As exported."""
 
 
-def openvino(path: Path, dtype: torch.dtype) -> Run:
-    """The precision is said, as OpenVINO takes bfloat16 by itself on CPUs that have it."""
-    import openvino as ov
-
-    precision = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
-    options = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    core = ov.Core()
-    request = core.compile_model(core.read_model(path), "CPU", options).create_infer_request()
-
-    def run(images: Tensor) -> list[Tensor]:
-        found = request.infer([images.float().contiguous().numpy()], share_inputs=True)
-        return [torch.from_numpy(found[index]) for index in range(len(found))]
-
-    return run
-
-
-def onnxruntime(path: Path, dtype: torch.dtype) -> Run:
-    """Its threads sleep between images, or they would take PyTorch's time."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def run(images: Tensor) -> list[Tensor]:
-        found = session.run(None, {"images": images.float().contiguous().numpy()})
-        return [torch.from_numpy(array) for array in found]
-
-    return run
-
-
 @torch.no_grad()
-def compare(run: Run, raw: Raw, backend: str, tolerance: float) -> None:
+def compare(run: Run, raw: Raw, backend: str, tolerance: float, device: str = "cpu") -> None:
     """ValueError if the engine's outputs, of noise, are not PyTorch's."""
     from xseg.exporting import agreement
 
     generator = torch.Generator().manual_seed(0)
     for count, height, width in CHECKED:
-        images = torch.rand(count, 3, height, width, generator=generator) * 2 - 1
+        images = (torch.rand(count, 3, height, width, generator=generator) * 2 - 1).to(device)
         for found, expected in zip(run(images), raw(images), strict=True):
             agreement(found, expected, f"{backend} on {count} x {height} x {width}", tolerance)

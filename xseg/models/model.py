@@ -63,9 +63,10 @@ class Model(BaseModel):
                 image, and again for other sizes and strides. Call it under `torch.no_grad()`, as `predict` does.
             size_hw: of a black image that runs through once, by which convolutions find their BatchNorms. A backbone
                 of one fixed size wants that.
-            backend: "torch"; "openvino" (fp32, bf16, fp16) or "onnxruntime" (fp32), which compute backbone and head
-                on a CPU from one exported file for all sizes, at the output stride that the model has now, after a
-                comparison with PyTorch that costs some seconds; "auto" for the fastest that is installed.
+            backend: what computes backbone and head, of images of all sizes, at the output stride that the model has
+                now: "torch"; on a CPU "openvino" (fp32, bf16, fp16) or "onnxruntime" (fp32); on an NVIDIA GPU
+                "tensorrt", or "cudagraphs", PyTorch's own kernels as a CUDA graph (neither has run on one yet); "auto",
+                the fastest that is installed. All but "torch" are compared with PyTorch first, which takes seconds.
 
         Raises:
             ModuleNotFoundError: the backend is not installed.
