@@ -4,7 +4,8 @@ Registered as operations of torch (`xseg::depthwise…`), so that `torch.compile
 with shapes and a gradient. All sums are in float32, whatever the type of the maps; all are deterministic: the weight
 gradient sums parts of the map to a table first, and then the table, without atomics.
 
-Blocks and warps are chosen for maps of 128 to 2,048 channels, 128-bit loads and few registers; not measured on a GPU.
+Blocks are squares of pixels, whose taps overlap in the cache. Compiled for an H100, every load is of 128 bits, nothing
+is spilled (tests/test_kernels.py); not measured on a GPU.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ from torch import Tensor
 from backbones.depthwise import as_autocast
 
 CHANNELS = 64  # of a block: 128 bytes in half precision
-PIXELS = 8  # neighbouring ones of a block, which share what they load in the cache
-PART = 512  # pixels whose weight gradients one program sums
+ROWS, COLUMNS = 4, 8  # of the pixels of a block: two a thread, which share its weights
+TILES = 16  # blocks whose weight gradients one program sums
 
 
 def _output_hw(x: Tensor, stride: Sequence[int]) -> tuple[int, int]:
@@ -45,9 +46,9 @@ def depthwise(
     x = x.contiguous(memory_format=torch.channels_last)
     y = _empty(x, _output_hw(x, stride))
     taps = weight.reshape(-1, 9).t().contiguous()  # (9, channels): neighbouring channels are neighbours in memory
-    if count := y.numel() // y.shape[1]:
-        options = (bias is not None, relu, PIXELS, CHANNELS)
-        _convolve[_grid(y)](x, taps, bias, y, count, *_sizes(x, y), *stride, *rate, *options)
+    if y.numel():
+        options = (bias is not None, relu, unit_of(x), ROWS, COLUMNS, CHANNELS)
+        _convolve[_grid(y)](x, taps, bias, y, *_sizes(x, y), *stride, *rate, *options)
     return y
 
 
@@ -64,8 +65,9 @@ def depthwise_input_grad(
     grad = grad.contiguous(memory_format=torch.channels_last)
     out = _empty(grad, size_hw)
     taps = weight.reshape(-1, 9).t().contiguous()
-    if count := out.numel() // out.shape[1]:
-        _convolve_back[_grid(out)](grad, taps, out, count, *_sizes(grad, out), *stride, *rate, PIXELS, CHANNELS)
+    if out.numel():
+        options = (unit_of(grad), ROWS, COLUMNS, CHANNELS)
+        _convolve_back[_grid(out)](grad, taps, out, *_sizes(grad, out), *stride, *rate, *options)
     return out
 
 
@@ -78,11 +80,12 @@ def _(grad, weight, size_hw, stride, rate):
 def depthwise_weight_grad(x: Tensor, grad: Tensor, stride: Sequence[int], rate: Sequence[int]) -> Tensor:
     """Gradient (channels, 1, 3, 3) float32 of the weight of `depthwise` without ReLU."""
     x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
-    channels, pixels = grad.shape[1], grad.numel() // grad.shape[1]
-    parts = torch.empty(-(-pixels // PART), 9, channels, dtype=torch.float32, device=x.device)
-    if pixels:
+    channels, tiles = grad.shape[1], tiles_of(grad)
+    parts = torch.empty(-(-tiles // TILES), 9, channels, dtype=torch.float32, device=x.device)
+    if tiles:
         grid = (len(parts), -(-channels // CHANNELS))
-        _correlate[grid](x, grad, parts, pixels, *_sizes(x, grad), *stride, *rate, PART, PIXELS, CHANNELS)
+        options = (unit_of(x), TILES, ROWS, COLUMNS, CHANNELS)
+        _correlate[grid](x, grad, parts, tiles, *_sizes(x, grad), *stride, *rate, *options)
     return parts.sum(0).t().reshape(channels, 1, 3, 3).contiguous()
 
 
@@ -128,27 +131,46 @@ def _empty(like: Tensor, size_hw: Sequence[int]) -> Tensor:
 
 
 def _sizes(source: Tensor, target: Tensor) -> tuple[int, ...]:
-    return source.shape[1], *source.shape[-2:], *target.shape[-2:]
+    return source.shape[1] // unit_of(source), *source.shape[-2:], *target.shape[-2:]
 
 
 def _grid(target: Tensor) -> tuple[int, int]:
-    """Blocks of the pixels of all images, and blocks of channels."""
-    n, channels, height, width = target.shape
-    return -(-n * height * width // PIXELS), -(-channels // CHANNELS)
+    """Blocks of pixels of all images, and blocks of channels."""
+    return tiles_of(target), -(-target.shape[1] // CHANNELS)
+
+
+def tiles_of(x: Tensor) -> int:
+    n, _, height, width = x.shape
+    return n * -(-height // ROWS) * -(-width // COLUMNS)
+
+
+def unit_of(x: Tensor) -> int:
+    """A divisor of the channels that the compiler is told, or it would load them one by one: 728 is 91 * 8."""
+    return 8 if x.shape[1] % 8 == 0 else 1
 
 
 @triton.jit
-def _place(pixels, height, width):
-    """Image, row and column of pixels that are counted through all images."""
-    return (pixels // (height * width)).to(tl.int64), pixels // width % height, pixels % width
+def place(tile, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Image, rows and columns of the pixels of a tile, counted through all images, and which of them are in the map."""
+    down, across = tl.cdiv(height, ROWS), tl.cdiv(width, COLUMNS)
+    pixels = tl.arange(0, ROWS * COLUMNS)
+    row = tile // across % down * ROWS + pixels // COLUMNS
+    column = tile % across * COLUMNS + pixels % COLUMNS
+    return (tile // (across * down)).to(tl.int64), row, column, (row < height) & (column < width)
 
 
 @triton.jit
-def _load(source, image, i, j, c, height, width, channels, inside):
+def offsets(image, i, j, c, height, width, channels):
+    """(pixels, channels): where values of a map lie in its memory."""
+    return ((image * height + i) * width + j)[:, None] * channels + c[None, :]
+
+
+@triton.jit
+def load_pixels(source, image, i, j, c, height, width, channels, inside):
     """(pixels, channels) of a map, 0 outside of it."""
     inside = inside & (i >= 0) & (i < height) & (j >= 0) & (j < width)
-    at = ((image * height + i) * width + j)[:, None] * channels + c[None, :]
-    return tl.load(source + at, mask=inside[:, None] & (c < channels)[None, :], other=0.0).to(tl.float32)
+    at = source + offsets(image, i, j, c, height, width, channels)
+    return tl.load(at, mask=inside[:, None] & (c < channels)[None, :], other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -157,8 +179,7 @@ def _convolve(
     taps,
     bias,
     y,
-    count,
-    channels,
+    units,
     in_h,
     in_w,
     out_h,
@@ -169,25 +190,26 @@ def _convolve(
     rate_w,
     WITH_BIAS: tl.constexpr,
     RELU: tl.constexpr,
-    PIXELS: tl.constexpr,
+    UNIT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
     """A block of channels at some pixels of the output."""
-    pixels = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    image, row, column = _place(pixels, out_h, out_w)
-    total = tl.zeros((PIXELS, CHANNELS), tl.float32)
+    channels, c = units * UNIT, tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    image, row, column, own = place(tl.program_id(0), out_h, out_w, ROWS, COLUMNS)
+    total = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
     for tap in tl.static_range(9):
         i = row * stride_h + (tap // 3 - 1) * rate_h
         j = column * stride_w + (tap % 3 - 1) * rate_w
         weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
-        total += weight[None, :] * _load(x, image, i, j, c, in_h, in_w, channels, pixels < count)
+        total += weight[None, :] * load_pixels(x, image, i, j, c, in_h, in_w, channels, own)
     if WITH_BIAS:
         total += tl.load(bias + c, mask=c < channels, other=0.0).to(tl.float32)[None, :]
     if RELU:
         total = tl.maximum(total, 0.0)
-    at = pixels.to(tl.int64)[:, None] * channels + c[None, :]
-    tl.store(y + at, total.to(y.dtype.element_ty), mask=(pixels < count)[:, None] & (c < channels)[None, :])
+    at = y + offsets(image, row, column, c, out_h, out_w, channels)
+    tl.store(at, total.to(y.dtype.element_ty), mask=own[:, None] & (c < channels)[None, :])
 
 
 @triton.jit
@@ -195,8 +217,7 @@ def _convolve_back(
     grad,
     taps,
     out,
-    count,
-    channels,
+    units,
     grad_h,
     grad_w,
     out_h,
@@ -205,22 +226,23 @@ def _convolve_back(
     stride_w,
     rate_h,
     rate_w,
-    PIXELS: tl.constexpr,
+    UNIT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
     """A block of channels at some pixels of the input: from the outputs that saw them."""
-    pixels = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    image, row, column = _place(pixels, out_h, out_w)
-    total = tl.zeros((PIXELS, CHANNELS), tl.float32)
+    channels, c = units * UNIT, tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    image, row, column, own = place(tl.program_id(0), out_h, out_w, ROWS, COLUMNS)
+    total = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
     for tap in tl.static_range(9):
         down, right = row - (tap // 3 - 1) * rate_h, column - (tap % 3 - 1) * rate_w
         i, j = down // stride_h, right // stride_w
-        seen = (down >= 0) & (right >= 0) & (i * stride_h == down) & (j * stride_w == right) & (pixels < count)
+        seen = (down >= 0) & (right >= 0) & (i * stride_h == down) & (j * stride_w == right) & own
         weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
-        total += weight[None, :] * _load(grad, image, i, j, c, grad_h, grad_w, channels, seen)
-    at = pixels.to(tl.int64)[:, None] * channels + c[None, :]
-    tl.store(out + at, total.to(out.dtype.element_ty), mask=(pixels < count)[:, None] & (c < channels)[None, :])
+        total += weight[None, :] * load_pixels(grad, image, i, j, c, grad_h, grad_w, channels, seen)
+    at = out + offsets(image, row, column, c, out_h, out_w, channels)
+    tl.store(at, total.to(out.dtype.element_ty), mask=own[:, None] & (c < channels)[None, :])
 
 
 @triton.jit
@@ -228,8 +250,8 @@ def _correlate(
     x,
     grad,
     parts,
-    count,
-    channels,
+    tiles,
+    units,
     in_h,
     in_w,
     out_h,
@@ -238,32 +260,27 @@ def _correlate(
     stride_w,
     rate_h,
     rate_w,
-    PART: tl.constexpr,
-    PIXELS: tl.constexpr,
+    UNIT: tl.constexpr,
+    TILES: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
     """The weight gradient of a block of channels from a part of the pixels; each is written once."""
-    part, c = tl.program_id(0), tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    part, channels = tl.program_id(0), units * UNIT
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     for tap_h in tl.static_range(3):
-        left = tl.zeros((PIXELS, CHANNELS), tl.float32)
-        middle = tl.zeros((PIXELS, CHANNELS), tl.float32)
-        right = tl.zeros((PIXELS, CHANNELS), tl.float32)
-        for first in range(0, tl.minimum(PART, count - part * PART), PIXELS):
-            pixels = part * PART + first + tl.arange(0, PIXELS)
-            own = pixels < count
-            image, row, column = _place(pixels, out_h, out_w)
-            rise = _load(grad, image, row, column, c, out_h, out_w, channels, own)
+        left = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
+        middle = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
+        right = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
+        for tile in range(part * TILES, tl.minimum((part + 1) * TILES, tiles)):
+            image, row, column, own = place(tile, out_h, out_w, ROWS, COLUMNS)
+            rise = load_pixels(grad, image, row, column, c, out_h, out_w, channels, own)
             i, j = row * stride_h + (tap_h - 1) * rate_h, column * stride_w
-            left += rise * _load(x, image, i, j - rate_w, c, in_h, in_w, channels, own)
-            middle += rise * _load(x, image, i, j, c, in_h, in_w, channels, own)
-            right += rise * _load(x, image, i, j + rate_w, c, in_h, in_w, channels, own)
+            left += rise * load_pixels(x, image, i, j - rate_w, c, in_h, in_w, channels, own)
+            middle += rise * load_pixels(x, image, i, j, c, in_h, in_w, channels, own)
+            right += rise * load_pixels(x, image, i, j + rate_w, c, in_h, in_w, channels, own)
         at = parts + (part * 9 + 3 * tap_h) * channels + c
         tl.store(at, tl.sum(left, 0), mask=c < channels)
         tl.store(at + channels, tl.sum(middle, 0), mask=c < channels)
         tl.store(at + 2 * channels, tl.sum(right, 0), mask=c < channels)
-
-
-@triton.jit
-def _seen(line, j, in_w, c, channels, inside):
-    inside = inside & ((j >= 0) & (j < in_w))[:, None]
-    return tl.load(line + j[:, None] * channels + c[None, :], mask=inside, other=0.0).to(tl.float32)

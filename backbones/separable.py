@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.depthwise import DepthwiseConv
+from backbones.depthwise import DepthwiseConv, has_triton
 
 # Pixels of a batch, below which a CPU is faster with a plain matrix product than with oneDNN's 1x1 convolution.
 FEW_PIXELS = 1024
@@ -99,12 +99,30 @@ class SeparableConv(nn.Module):
         set_dilation(self.depthwise, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.relu_before(x)
+        x, relu = self.relu_before(x), isinstance(self.relu_after, nn.ReLU)
+        if self._is_one_kernel(x):
+            from backbones.separable_triton import separable_on_gpu
+
+            halves = (self.depthwise, self.pointwise)
+            weights = [tensor for half in halves for tensor in (half.weight, half.bias)]
+            return separable_on_gpu(x, *weights, self.depthwise.stride, self.depthwise.dilation, relu)
         if isinstance(self.depthwise_bn, nn.Identity):  # folded into the convolution, for prediction
-            x = self.depthwise(x, relu=isinstance(self.relu_after, nn.ReLU))
+            x = self.depthwise(x, relu=relu)
         else:
             x = self.relu_after(self.depthwise_bn(self.depthwise(x)))
         return self.relu_after(self.pointwise_bn(self.pointwise(x)))
+
+    def _is_one_kernel(self, x: Tensor) -> bool:
+        """Whether both halves may be: in half precision on a GPU, with folded BatchNorms, computed one by one."""
+        return (
+            x.is_cuda
+            and x.itemsize == 2
+            and has_triton()
+            and not torch.compiler.is_compiling()
+            and x.is_contiguous(memory_format=torch.channels_last)
+            and self.depthwise.bias is not None
+            and self.pointwise.bias is not None
+        )
 
 
 def set_dilation(conv: nn.Conv2d, dilation: int, dilation_w: int | None = None) -> None:

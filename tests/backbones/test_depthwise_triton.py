@@ -25,7 +25,7 @@ CASES = [  # (N, channels, H, W), stride, rate
 @pytest.fixture(autouse=True)
 def several_parts(monkeypatch):
     """Of the weight gradient, on maps that the interpreter gets through."""
-    monkeypatch.setattr(depthwise_triton, "PART", 16)
+    monkeypatch.setattr(depthwise_triton, "TILES", 2)
 
 
 def random(shape, dtype=torch.float32):
