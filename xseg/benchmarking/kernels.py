@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from backbones.depthwise import has_triton
 from backbones.separable import DepthwiseConv, set_dilation
 from xseg.benchmarking.sections import Candidate, Scale, Section, agreement
 
@@ -33,7 +34,24 @@ def kernels(plan: Scale) -> Section:
             for name, net in (("PyTorch", plain), ("ours", conv)):
                 call = partial(run, net, conv.weight, x)
                 section.candidates.append(Candidate(name, call, f"{form}, {what}", plan.batch, gbyte=moved))
+        if plan.device == "cuda" and has_triton():
+            add_separable(section, x.detach(), conv, what)
     return section
+
+
+def add_separable(section: Section, x: Tensor, conv: DepthwiseConv, what: str) -> None:
+    """With a 1x1 convolution to as many channels behind it, in prediction: as two kernels and as one."""
+    from backbones.separable_triton import in_two, separable
+
+    n, channels, height, width = x.shape
+    weight = torch.randn(channels, channels, 1, 1, device=x.device, dtype=x.dtype) / channels**0.5
+    bias = torch.zeros(channels, device=x.device, dtype=x.dtype)
+    maps = (x, conv.weight.detach(), bias, weight, bias, conv.stride, conv.dilation, True)
+    pixels = n * -(-height // conv.stride[0]) * -(-width // conv.stride[1])
+    gflop, dtype = 2e-9 * pixels * channels * (channels + 9), str(x.dtype).removeprefix("torch.")
+    for name, form in (("two kernels", in_two), ("one kernel", separable)):
+        run = partial(form, *maps)
+        section.candidates.append(Candidate(name, run, f"separable, {what}", n, gflop, dtype=dtype))
 
 
 @torch.no_grad()
