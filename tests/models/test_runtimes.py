@@ -1,4 +1,4 @@
-"""CUDA graphs without a GPU: a tape of PyTorch's operations takes the place of the graph."""
+"""CUDA graphs without a GPU: a tape of PyTorch's operations takes the place of the graph. Shapes for TensorRT."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from xseg.models.runtimes import CudaGraphs
+from xseg.models.runtimes import CudaGraphs, profile_of
 
 
 class Tape(TorchDispatchMode):
@@ -100,3 +100,16 @@ def test_images_of_inference_mode_and_of_none_take_turns(graphs):
         third = graphs(torch.zeros(1, 3, 8, 9))
     torch.testing.assert_close(first, third)
     assert not torch.equal(first[0], second[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "index"), [((1, 3, 32, 32), 0), ((4, 3, 1025, 2049), 0), ((5, 3, 513, 513), 1), ((32, 3, 544, 33), 1)]
+)
+def test_tensorrts_profile_is_the_first_that_holds_the_images(shape, index):
+    assert profile_of(shape) == index
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 600, 600), (1, 3, 2081, 64), (1, 3, 31, 64), (33, 3, 64, 64)])
+def test_tensorrt_says_what_it_takes(shape):
+    with pytest.raises(ValueError, match=r"from \(1, 3, 32, 32\) to .*, got \(\d+, 3, .*: predict in windows"):
+        profile_of(shape)

@@ -17,7 +17,7 @@ class Candidate:
 
     name: str
     run: Callable[[], object]
-    group: str  # ratios are to the first of its group
+    group: str  # whose members take turns; ratios are to its first
     items: int = 1  # images, samples or pairs that one run deals with
     gflop: float | None = None  # of a run
     gbyte: float | None = None  # that a run must read and write

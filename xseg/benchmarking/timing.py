@@ -8,14 +8,14 @@ import gc
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from xseg.benchmarking.sections import Scale, Section
+from xseg.benchmarking.sections import Candidate, Scale, Section
 
 COPIED = 2**28  # bytes
 
@@ -60,18 +60,27 @@ def timed(run: Callable[[], object], device: str) -> float:
 
 
 def take_turns(section: Section, plan: Scale) -> None:
-    for candidate in section.candidates:
+    """Group after group, or what a compiler leaves behind in one would slow all that is not compiled in the others."""
+    groups = list(dict.fromkeys(candidate.group for candidate in section.candidates))
+    rounds = min(plan.rounds, section.rounds or plan.rounds)
+    for group in groups:
+        members = [candidate for candidate in section.candidates if candidate.group == group]
+        measure(members, rounds, plan.budget_s / len(groups), plan.device)
+
+
+def measure(candidates: Sequence[Candidate], rounds: int, budget_s: float, device: str) -> None:
+    for candidate in candidates:
         if candidate.warm:  # kernels are chosen, graphs compiled
             candidate.run()
-            candidate.peak_mib = peak_mib(candidate.run, plan.device) if candidate.memory else None
+            candidate.peak_mib = peak_mib(candidate.run, device) if candidate.memory else None
     gc.collect()
     gc.freeze()  # or the collector would go through all that compilers have left, while others are timed
     start = time.perf_counter()
-    for index in range(min(plan.rounds, section.rounds or plan.rounds)):
-        if index and time.perf_counter() - start > plan.budget_s:
+    for index in range(rounds):
+        if index and time.perf_counter() - start > budget_s:
             break
-        for candidate in section.candidates:
-            candidate.seconds.append(timed(candidate.run, plan.device))
+        for candidate in candidates:
+            candidate.seconds.append(timed(candidate.run, device))
     gc.unfreeze()
 
 

@@ -65,7 +65,8 @@ def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
     from xseg.exporting import EXAMPLE_HW, describe, write_onnx
 
     runtime, raw = RUNTIMES[backend], Raw(model.backbone, model.head)
-    example = torch.rand(2, 3, *EXAMPLE_HW, device=runtime.device)
+    device = next(raw.parameters()).device
+    example = torch.rand(2, 3, *EXAMPLE_HW, device=device)
     with torch.no_grad():
         output = model.head(model.backbone(example))
     if runtime.packages:
@@ -77,7 +78,7 @@ def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
     else:
         run = runtime.start(raw)
     tolerance = TOLERANCE[dtype if runtime.device == "cpu" else torch.float16]
-    compare(run, raw, backend, tolerance, runtime.device)
+    compare(run, raw, backend, tolerance, device)
     model.backbone, model.head = Engine(run, model.backbone, type(output), backend), Rules(model.head)
     return model
 
@@ -138,7 +139,7 @@ class Rules(nn.Module):
 
 
 @torch.no_grad()
-def compare(run: Run, raw: Raw, backend: str, tolerance: float, device: str = "cpu") -> None:
+def compare(run: Run, raw: Raw, backend: str, tolerance: float, device: torch.device | str) -> None:
     """ValueError if the engine's outputs, of noise, are not PyTorch's."""
     from xseg.exporting import agreement
 

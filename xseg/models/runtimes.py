@@ -55,54 +55,71 @@ def onnxruntime(path: Path, dtype: torch.dtype) -> Run:
     return run
 
 
-# Images that TensorRT is made for: the smallest, those that it is tuned for, and the largest, a Cityscapes image of
-# either orientation. It keeps memory for the largest.
-TENSORRT_SHAPES = ((1, 3, 32, 32), (1, 3, 512, 512), (4, 3, 2080, 2080))
+# Images that TensorRT is made for: the smallest, those it is tuned for, and the largest, for which it keeps memory.
+TENSORRT_SHAPES = (
+    ((1, 3, 32, 32), (1, 3, 512, 512), (4, 3, 2080, 2080)),  # up to Cityscapes' images, upright too
+    ((1, 3, 32, 32), (16, 3, 512, 512), (32, 3, 544, 544)),
+)
 
 
-def tensorrt(path: Path, dtype: torch.dtype) -> Run:
-    """It computes in the types of the file, and reads and writes PyTorch's memory. Not run yet on a GPU.
+class TensorRT:
+    """TensorRT in the types of the file; it reads and writes PyTorch's memory. Not run yet on a GPU.
 
     Raises:
-        ValueError: the file has what TensorRT lacks, or cannot be built; images outside of TENSORRT_SHAPES.
+        ValueError: the file has what TensorRT lacks, or cannot be built.
     """
-    import tensorrt as trt
 
-    logger = trt.Logger(trt.Logger.WARNING)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(path)):
-        faults = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-        raise ValueError(f"TensorRT cannot read the exported model: {faults}; take backend torch or cudagraphs")
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    profile.set_shape("images", *TENSORRT_SHAPES)
-    config.add_optimization_profile(profile)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise ValueError("TensorRT cannot build the exported model, for what it says above; take backend torch")
-    engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
-    context = engine.create_execution_context()
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+    def __init__(self, path: Path, dtype: torch.dtype):
+        import tensorrt as trt
 
-    def run(images: Tensor) -> list[Tensor]:
+        self.engine = self._build(trt, path)
+        self.contexts = [self.engine.create_execution_context() for _ in TENSORRT_SHAPES]
+        for index, context in enumerate(self.contexts):
+            context.set_optimization_profile_async(index, torch.cuda.current_stream().cuda_stream)
+        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        self.outputs = [name for name in names if self.engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
         images = images.float().contiguous()
-        bounds = zip(TENSORRT_SHAPES[0], images.shape, TENSORRT_SHAPES[-1], strict=True)
-        if not all(low <= size <= high for low, size, high in bounds):
-            raise ValueError(
-                f"TensorRT takes images from {TENSORRT_SHAPES[0]} to {TENSORRT_SHAPES[-1]}, got "
-                f"{tuple(images.shape)}: predict in windows or smaller batches, or take backend torch"
-            )
+        context = self.contexts[profile_of(images.shape)]
         context.set_input_shape("images", tuple(images.shape))
-        found = [images.new_empty(tuple(context.get_tensor_shape(name))) for name in outputs]
-        for name, tensor in zip(("images", *outputs), (images, *found), strict=True):
+        found = [images.new_empty(tuple(context.get_tensor_shape(name))) for name in self.outputs]
+        for name, tensor in zip(("images", *self.outputs), (images, *found), strict=True):
             context.set_tensor_address(name, tensor.data_ptr())
         if not context.execute_async_v3(torch.cuda.current_stream(images.device).cuda_stream):
             raise RuntimeError("TensorRT has failed, for what it says above")
         return found
 
-    return run
+    def _build(self, trt, path: Path):
+        logger = trt.Logger(trt.Logger.WARNING)
+        builder = trt.Builder(logger)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, logger)
+        if not parser.parse_from_file(str(path)):
+            faults = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+            raise ValueError(f"TensorRT cannot read the exported model: {faults}; take backend torch or cudagraphs")
+        config = builder.create_builder_config()
+        for shapes in TENSORRT_SHAPES:
+            profile = builder.create_optimization_profile()
+            profile.set_shape("images", *shapes)
+            config.add_optimization_profile(profile)
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            raise ValueError("TensorRT cannot build the exported model, for what it says above; take backend torch")
+        self.runtime = trt.Runtime(logger)  # kept as long as its engine
+        return self.runtime.deserialize_cuda_engine(plan)
+
+
+def profile_of(shape: Sequence[int]) -> int:
+    """Which of TENSORRT_SHAPES hold images of a shape; ValueError if none do."""
+    for index, (low, _, high) in enumerate(TENSORRT_SHAPES):
+        if all(least <= size <= most for least, size, most in zip(low, shape, high, strict=True)):
+            return index
+    ranges = " or ".join(f"from {low} to {high}" for low, _, high in TENSORRT_SHAPES)
+    raise ValueError(
+        f"TensorRT takes images {ranges}, got {tuple(shape)}: predict in windows or smaller "
+        "batches, or take backend torch"
+    )
 
 
 class CudaGraphs:
@@ -161,6 +178,6 @@ class Runtime(NamedTuple):
 RUNTIMES = {
     "openvino": Runtime(openvino, "cpu", tuple(DTYPES.values()), ("openvino", *EXPORTING)),
     "onnxruntime": Runtime(onnxruntime, "cpu", (torch.float32,), ("onnxruntime", *EXPORTING)),
-    "tensorrt": Runtime(tensorrt, "cuda", tuple(DTYPES.values()), ("tensorrt", *EXPORTING)),
+    "tensorrt": Runtime(TensorRT, "cuda", tuple(DTYPES.values()), ("tensorrt", *EXPORTING)),
     "cudagraphs": Runtime(CudaGraphs, "cuda", tuple(DTYPES.values())),
 }
