@@ -8,6 +8,7 @@ import gc
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def take_turns(section: Section, plan: Scale) -> None:
 def measure(candidates: Sequence[Candidate], rounds: int, budget_s: float, device: str) -> None:
     for candidate in candidates:
         if candidate.warm:  # kernels are chosen, graphs compiled
-            candidate.run()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of torchvision, about itself while it is compiled
+                candidate.run()
             candidate.peak_mib = peak_mib(candidate.run, device) if candidate.memory else None
     gc.collect()
     gc.freeze()  # or the collector would go through all that compilers have left, while others are timed
