@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from backbones import AlignedXception
+from heads.boxes import Detections
 from xseg.benchmarking.engines import add_engines
 from xseg.benchmarking.networks import (
+    as_torchvision_normalises,
     detectors,
     inception_v3,
     our_classifier,
@@ -22,6 +24,8 @@ from xseg.benchmarking.sections import Candidate, Scale, Section, agreement
 from xseg.benchmarking.timing import count_gflop
 from xseg.models import Detector
 from xseg.weights.maps.timm import MAPS
+
+FAINT = 0.009  # below what classifiers as initialised give
 
 
 def inference(plan: Scale) -> Section:
@@ -112,15 +116,30 @@ def detection(section: Section, images: Tensor, plan: Scale) -> None:
     for name, (ours, theirs) in detectors(plan.size).items():
         group = f"{name} ResNet-50, {plan.size} px"
         ours, theirs = ours.eval().to(plan.device), theirs.eval().to(plan.device)
+        section.checks.append(agreement(f"our {name}'s scores and torchvision's", *all_scores(ours, theirs, images)))
         add(section, group, f"torchvision {name}", theirs, images, None)
-        for form, net in (("eager", ours), ("deployed", ours.deploy())):
-            run = partial(detect, net, images)
-            section.candidates.append(Candidate(f"our {name}, {form}", run, group, len(images)))
+        forms = {"eager": ours, "deployed": ours.deploy()}
         if plan.compiled:
+            forms["deployed, compiled"] = ours.deploy(compile=True)
             run = partial(without_grad, torch.compile(theirs), images)
             section.candidates.append(Candidate(f"torchvision {name}, compiled", run, group, len(images)))
+        for form, net in forms.items():
+            run = partial(detect, net, images)
+            section.candidates.append(Candidate(f"our {name}, {form}", run, group, len(images)))
 
 
 @torch.no_grad()
-def detect(net: Detector, images: Tensor) -> list:
-    return net.head.decode(net.raw(images), [tuple(images.shape[-2:])] * len(images), net.selection)
+def detect(net: Detector, images: Tensor) -> list[Detections]:
+    size_hw = tuple(images.shape[-2:])
+    return net.head.decode(net.raw(as_torchvision_normalises(images)), [size_hw] * len(images), net.selection)
+
+
+def all_scores(ours: Detector, theirs: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the surest detections of the first image: those of weights as initialised are below any usual threshold."""
+    judge, rule = getattr(theirs, "roi_heads", theirs), ours.selection
+    usual, judge.score_thresh, ours.selection = judge.score_thresh, FAINT, rule._replace(score_threshold=FAINT)
+    scores = detect(ours, images[:1])[0].scores, without_grad(theirs, images[:1])[0]["scores"]
+    judge.score_thresh, ours.selection = usual, rule
+    if not len(scores[0]):
+        raise ValueError(f"nothing scored above {FAINT}, so that nothing can be compared")
+    return scores

@@ -10,7 +10,7 @@ from heads import ClassificationHead, DeepLabV3Plus, FasterRCNN, RetinaNet
 from xseg.models import Classifier, Detector, Segmentor, TimmBackbone
 
 NUM_CLASSES = 21
-DETECTED = 91  # classes of torchvision's detectors, its background among them
+DETECTED = 91  # outputs of torchvision's detectors for COCO
 
 
 def our_deeplab(depth: int, **options) -> Segmentor:
@@ -55,19 +55,41 @@ def inception_v3() -> nn.Module:
 
 
 def detectors(size: int) -> dict[str, tuple[Detector, nn.Module]]:
-    """Ours on a ResNet-50, and torchvision's of the same name."""
+    """Ours on a ResNet-50, and torchvision's of the same name, whose weights ours has."""
     from torchvision.models import detection
 
     given = dict(weights=None, weights_backbone=None, num_classes=DETECTED, min_size=size, max_size=size)
-    theirs = {"RetinaNet": detection.retinanet_resnet50_fpn, "Faster R-CNN": detection.fasterrcnn_resnet50_fpn}
-    heads = {"RetinaNet": (RetinaNet, ("c3", "c4", "c5")), "Faster R-CNN": (FasterRCNN, ("c2", "c3", "c4", "c5"))}
-    return {
-        name: (
-            Detector(TimmBackbone("resnet50", out=out), {"type": head, "num_classes": DETECTED - 1}, size=None),
-            theirs[name](**given),
-        )
-        for name, (head, out) in heads.items()
+    theirs = {
+        "RetinaNet": detection.retinanet_resnet50_fpn(**given, detections_per_img=100),
+        "Faster R-CNN": detection.fasterrcnn_resnet50_fpn(**given),
     }
+    heads = {
+        "RetinaNet": ({"type": RetinaNet, "num_classes": DETECTED}, ("c3", "c4", "c5")),
+        "Faster R-CNN": ({"type": FasterRCNN, "num_classes": DETECTED - 1}, ("c2", "c3", "c4", "c5")),
+    }
+    pairs = {}
+    for name, (head, out) in heads.items():
+        ours = Detector(TimmBackbone("resnet50", out=out), head, size=None)
+        ours.load_state_dict(in_our_names(theirs[name].state_dict(), list(ours.state_dict())))
+        pairs[name] = ours, theirs[name]
+    return pairs
+
+
+def in_our_names(theirs: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+    """torchvision's weights in our order, where RetinaNet's last layers stand behind both towers; its background is the
+    first class and has a box of its own."""
+    ordered = sorted(theirs.items(), key=lambda item: item[0].startswith("head.") and ".conv." not in item[0])
+    renamed = {}
+    for name, (their_name, value) in zip(names, ordered, strict=True):
+        if "box_predictor.cls_score" in their_name:
+            value = value.roll(-1, 0)
+        renamed[name] = value[4:] if "box_predictor.bbox_pred" in their_name else value
+    return renamed
+
+
+def as_torchvision_normalises(images: Tensor) -> Tensor:
+    mean, std = (images.new_tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (images - mean) / std
 
 
 @torch.no_grad()
