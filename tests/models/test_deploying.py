@@ -218,6 +218,22 @@ def test_a_packed_convolution(groups, rectify):
         assert packed(x).min() == 0
 
 
+def test_a_weight_is_laid_out_for_every_size_of_map_and_kept_once_a_layout():
+    """As if each size were the first; of sizes that come again nothing is done."""
+    describe, reorder = torch.ops.mkldnn._get_mkldnn_serialized_md, torch.ops.mkldnn._reorder_convolution_weight
+    conv = nn.Conv2d(256, 728, 1).requires_grad_(False)
+    packed, layouts = PackedConv(conv, False), set()
+    for edge in (8, 16, 32, 64, 96, 8, 32):
+        x = torch.randn(1, 256, edge, edge).contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(packed(x), conv(x), rtol=1e-4, atol=1e-5)
+        shape = ([0, 0], [1, 1], [1, 1], 1)
+        fresh = describe(reorder(conv.weight, *shape, list(x.shape)))
+        layouts.add(fresh.numpy().tobytes())
+        assert torch.equal(describe(packed.packed[((0, 0), (1, 1), (1, 1), 1), x.dtype, x.shape]), fresh)
+    assert len(packed.packed) == 5 and packed.layouts.keys() == layouts
+    assert not copy.deepcopy(packed).packed
+
+
 def test_convolutions_are_packed_for_a_cpu():
     deployed = segmentor().float().deploy()
     convs = [module for module in deployed.modules() if isinstance(module, nn.Conv2d)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from backbones.depthwise import MOST_PADDING, DepthwiseConv, depthwise_on_cpu
 from backbones.separable import PointwiseConv
 
+MOST_SIZES = 1000  # of maps, whose layout is remembered
 RELUS: tuple[Callable, ...] = (F.relu, torch.relu, Tensor.relu)
 
 
@@ -26,7 +27,8 @@ def packable(device: torch.device, dtype: torch.dtype) -> bool:
 class PackedConv(nn.Conv2d):
     """A convolution and, with `rectify`, the ReLU behind it.
 
-    Its weight is laid out anew when stride, atrous rate or type have changed. Where the kernel does not serve (another
+    Its weight is laid out as oneDNN wants it for a stride, atrous rate, type and size of maps, once for each; otherwise
+    oneDNN would do so in every call, which took twice as long as the network. Where the kernel does not serve (another
     device, a gradient, an export) it computes as the convolution that it replaces.
     """
 
@@ -35,7 +37,8 @@ class PackedConv(nn.Conv2d):
         super().__init__(*shape, conv.groups, bias=conv.bias is not None, device="meta")
         self.weight, self.bias, self.rectify = conv.weight, conv.bias, rectify
         self.ours = isinstance(conv, DepthwiseConv)
-        self.packed: tuple[object, Tensor] | None = None  # what it was laid out for, and the weight
+        self.packed: dict[tuple, Tensor] = {}  # by what it was laid out for
+        self.layouts: dict[bytes, Tensor] = {}  # few, which many sizes share
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         relu = relu or self.rectify
@@ -50,16 +53,24 @@ class PackedConv(nn.Conv2d):
 
     def _fused(self, x: Tensor, relu: bool) -> Tensor:
         ops, shape = torch.ops.mkldnn, (self.padding, self.stride, self.dilation, self.groups)
-        if self.packed is None or self.packed[0] != (shape, x.dtype):
-            weight = ops._reorder_convolution_weight(self.weight, *shape, list(x.shape))
-            self.packed = ((shape, x.dtype), weight)
-        y = ops._convolution_pointwise(x, self.packed[1], self.bias, *shape, "relu" if relu else "none", [], "")
+        weight = self.packed.get((shape, x.dtype, x.shape))
+        if weight is None:
+            weight = self._pack(shape, x)
+        y = ops._convolution_pointwise(x, weight, self.bias, *shape, "relu" if relu else "none", [], "")
         y.rectified = self.rectify
         return y
 
+    def _pack(self, shape: tuple, x: Tensor) -> Tensor:
+        weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *shape, list(x.shape))
+        layout = torch.ops.mkldnn._get_mkldnn_serialized_md(weight).numpy().tobytes()
+        if len(self.packed) == MOST_SIZES:
+            self.packed.clear()
+        self.packed[shape, x.dtype, x.shape] = self.layouts.setdefault(layout, weight)
+        return self.packed[shape, x.dtype, x.shape]
+
     def __getstate__(self) -> dict:
         """The layout is the processor's, and is not copied."""
-        return {**self.__dict__, "packed": None}
+        return {**self.__dict__, "packed": {}, "layouts": {}}
 
 
 class Rectify(nn.ReLU):
