@@ -36,12 +36,12 @@ def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool
     from xseg.exporting import require
 
     runtime = RUNTIMES[backend]
-    require(f"backend {backend}", *runtime.packages)
-    if compile and runtime.packages:
-        raise ValueError(f"compile=True is torch.compile: for backend torch or cudagraphs, not {backend}")
     if device.type != runtime.device:
         where = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}[runtime.device]
         raise ValueError(f"backend {backend} computes on {where}, the model is on {device}: move it, or take torch")
+    require(f"backend {backend}", *runtime.packages)
+    if compile and runtime.packages:
+        raise ValueError(f"compile=True is torch.compile: for backend torch or cudagraphs, not {backend}")
     if dtype not in runtime.dtypes:
         names = " or ".join(name for name, known in DTYPES.items() if known in runtime.dtypes)
         raise ValueError(f"backend {backend} computes in {names}, got {dtype}; torch computes in all")
