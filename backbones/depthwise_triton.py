@@ -174,6 +174,37 @@ def load_pixels(source, image, i, j, c, height, width, channels, inside):
 
 
 @triton.jit
+def convolved(
+    x,
+    taps,
+    bias,
+    image,
+    top,
+    left,
+    c,
+    height,
+    width,
+    channels,
+    rate_h,
+    rate_w,
+    inside,
+    WITH_BIAS: tl.constexpr,
+    RELU: tl.constexpr,
+):
+    """(pixels, channels) of the convolution, in float32, whose first taps lie in the rows `top` and columns `left`."""
+    total = tl.zeros((top.shape[0], c.shape[0]), tl.float32)
+    for tap in tl.static_range(9):
+        i, j = top + tap // 3 * rate_h, left + tap % 3 * rate_w
+        weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
+        total += weight[None, :] * load_pixels(x, image, i, j, c, height, width, channels, inside)
+    if WITH_BIAS:
+        total += tl.load(bias + c, mask=c < channels, other=0.0).to(tl.float32)[None, :]
+    if RELU:
+        total = tl.maximum(total, 0.0)
+    return total
+
+
+@triton.jit
 def _convolve(
     x,
     taps,
@@ -198,16 +229,8 @@ def _convolve(
     """A block of channels at some pixels of the output."""
     channels, c = units * UNIT, tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     image, row, column, own = place(tl.program_id(0), out_h, out_w, ROWS, COLUMNS)
-    total = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
-    for tap in tl.static_range(9):
-        i = row * stride_h + (tap // 3 - 1) * rate_h
-        j = column * stride_w + (tap % 3 - 1) * rate_w
-        weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
-        total += weight[None, :] * load_pixels(x, image, i, j, c, in_h, in_w, channels, own)
-    if WITH_BIAS:
-        total += tl.load(bias + c, mask=c < channels, other=0.0).to(tl.float32)[None, :]
-    if RELU:
-        total = tl.maximum(total, 0.0)
+    top, left = row * stride_h - rate_h, column * stride_w - rate_w
+    total = convolved(x, taps, bias, image, top, left, c, in_h, in_w, channels, rate_h, rate_w, own, WITH_BIAS, RELU)
     at = y + offsets(image, row, column, c, out_h, out_w, channels)
     tl.store(at, total.to(y.dtype.element_ty), mask=own[:, None] & (c < channels)[None, :])
 

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from backbones.depthwise_triton import depthwise, load_pixels, offsets, place, unit_of
+from backbones.depthwise_triton import convolved, depthwise, offsets, place, unit_of
 
 ROWS, COLUMNS, OUTPUTS = 8, 8, 128  # pixels and output channels of a block
 CHANNELS = 32  # of the input, a step of the sum
@@ -133,18 +133,13 @@ def _separable(
     channels, outputs = units * UNIT, output_units * OUTPUT_UNIT
     k = tl.program_id(1) * OUTPUTS + tl.arange(0, OUTPUTS)
     image, row, column, own = place(tl.program_id(0), out_h, out_w, ROWS, COLUMNS)
+    top, left = row * stride_h - rate_h, column * stride_w - rate_w
     total = tl.zeros((ROWS * COLUMNS, OUTPUTS), tl.float32)
     for first in range(0, channels, CHANNELS):
         c = first + tl.arange(0, CHANNELS)
-        between = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
-        for tap in tl.static_range(9):
-            i = row * stride_h + (tap // 3 - 1) * rate_h
-            j = column * stride_w + (tap % 3 - 1) * rate_w
-            tap_weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
-            between += tap_weight[None, :] * load_pixels(x, image, i, j, c, in_h, in_w, channels, own)
-        between += tl.load(depthwise_bias + c, mask=c < channels, other=0.0).to(tl.float32)[None, :]
-        if RELU:
-            between = tl.maximum(between, 0.0)
+        between = convolved(
+            x, taps, depthwise_bias, image, top, left, c, in_h, in_w, channels, rate_h, rate_w, own, True, RELU
+        )
         inside = (c < channels)[:, None] & (k < outputs)[None, :]
         block = tl.load(weight + k[None, :] * channels + c[:, None], mask=inside, other=0.0)
         total = tl.dot(between.to(block.dtype), block, total, input_precision="ieee")
