@@ -46,7 +46,7 @@ class Scale:
     size: int  # of square images, a multiple of 16, as smp wants it
     rounds: int
     compiled: bool  # torch.compile and exports too, which take minutes
-    budget_s: float  # of a section's rounds; no round begins after it
+    budget_s: float  # of a section's rounds, shared by its groups; no round begins after it
     depth: int = 65  # of the Xception
     images: int = 1  # of a batch for inference
     batch: int = 2  # of a training step

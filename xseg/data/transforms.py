@@ -88,7 +88,7 @@ class RandomScaleCrop(v2.Transform):
             return value
         if isinstance(value, tv_tensors.Image):
             return tv_tensors.wrap(_pad(value.as_subclass(Tensor), right, below, self.fill), like=value)
-        return self._call_kernel(F.pad, value, [0, 0, right, below], fill=IGNORE if is_mask else 0)
+        return self._call_kernel(F.pad, value, [0, 0, right, below], fill=IGNORE if is_mask else self.fill)
 
     def _draw_scale(self) -> float:
         low, high = self.scale

@@ -53,20 +53,20 @@ class PackedConv(nn.Conv2d):
 
     def _fused(self, x: Tensor, relu: bool) -> Tensor:
         ops, shape = torch.ops.mkldnn, (self.padding, self.stride, self.dilation, self.groups)
-        weight = self.packed.get((shape, x.dtype, x.shape))
-        if weight is None:
-            weight = self._pack(shape, x)
-        y = ops._convolution_pointwise(x, weight, self.bias, *shape, "relu" if relu else "none", [], "")
+        key = (shape, x.dtype, x.shape)
+        if key not in self.packed:
+            self._pack(key)
+        y = ops._convolution_pointwise(x, self.packed[key], self.bias, *shape, "relu" if relu else "none", [], "")
         y.rectified = self.rectify
         return y
 
-    def _pack(self, shape: tuple, x: Tensor) -> Tensor:
-        weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *shape, list(x.shape))
+    def _pack(self, key: tuple) -> None:
+        shape, _, size = key
+        weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *shape, list(size))
         layout = torch.ops.mkldnn._get_mkldnn_serialized_md(weight).numpy().tobytes()
         if len(self.packed) == MOST_SIZES:
             self.packed.clear()
-        self.packed[shape, x.dtype, x.shape] = self.layouts.setdefault(layout, weight)
-        return self.packed[shape, x.dtype, x.shape]
+        self.packed[key] = self.layouts.setdefault(layout, weight)
 
     def __getstate__(self) -> dict:
         """The layout is the processor's, and is not copied."""

@@ -150,11 +150,8 @@ class CudaGraphs:
         return [output.clone() for output in found]
 
     def _capture(self, images: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, list[Tensor]]:
-        given, current, aside = (
-            images.clone(),
-            torch.cuda.current_stream(images.device),
-            torch.cuda.Stream(images.device),
-        )
+        given = images.clone()
+        current, aside = torch.cuda.current_stream(images.device), torch.cuda.Stream(images.device)
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
             for _ in range(self.WARMING):
