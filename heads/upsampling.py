@@ -83,8 +83,20 @@ def labels_of(maps: Sequence[Upsampling]) -> Tensor:
     _check_classes(logits)
     labels = torch.empty(len(logits), *size_hw, dtype=torch.uint8, device=logits.device)
     for place, scores in _scores(maps):
-        labels[place] = scores.max(1).indices  # argmax is up to 30 times slower on a CPU
+        labels[place] = winners(scores)
     return labels
+
+
+def winners(scores: Tensor) -> Tensor:
+    """The class of the largest score, the first of equal ones: (N, C, H, W) -> (N, H, W) uint8.
+
+    The scores are overwritten. What `argmax` gives, in operations that a CPU does on many values at once: it takes a
+    tenth of the time of `argmax` and half of that of `max`.
+    """
+    classes = scores.shape[1]
+    ranks = torch.arange(classes, 0, -1, dtype=scores.dtype, device=scores.device)[:, None, None]
+    best = scores.eq_(scores.amax(1, keepdim=True)).mul_(ranks).amax(1)
+    return (classes - best.clamp_(min=1)).to(torch.uint8)  # where a score is not a number, the last class
 
 
 @torch.no_grad()
@@ -128,7 +140,7 @@ class Tile(NamedTuple):
     def of(self, logits: Tensor) -> Tensor:
         """Coarse logits (N, C, h, w) -> upsampled ones (n, C, rows, columns), a tensor of its own."""
         seen = logits[self.images, :, self.rows.taps, self.columns.taps]
-        return self.rows.weights @ seen @ self.columns.weights.T
+        return self.rows.weights @ (seen @ self.columns.weights.T)
 
     def add_to(self, grad: Tensor, tile: Tensor) -> None:
         """The gradient of the tile on its way back, added to that (N, C, h, w) of the coarse logits."""

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from largest import Largest
 
 from heads import upsampling
-from heads.upsampling import CoarseLogits, bilinear_weights, labels_of, scores_of
+from heads.upsampling import CoarseLogits, bilinear_weights, labels_of, scores_of, winners
 
 SIZES = [
     ((1, 1), (1, 1)),
@@ -54,6 +54,19 @@ def test_of_equal_logits_the_first_class_wins():
     assert not CoarseLogits(logits, (19, 40), (19, 40), True).labels().any()
     behind = torch.cat((logits[:, :3] - 1, logits), 1)
     assert (CoarseLogits(behind, (19, 40), (19, 40), True).labels() == 3).all()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 256])
+def test_winners_are_those_of_argmax(classes):
+    scores = torch.randint(-3, 3, (2, classes, 7, 9), generator=torch.Generator().manual_seed(0)) * 1e-42
+    scores[0, :, 0] = -torch.inf  # a class that is ruled out
+    scores[0, -1, 0] = 0
+    expected = scores.argmax(1).byte()
+    assert torch.equal(winners(scores), expected)
+
+
+def test_a_score_that_is_not_a_number_gives_a_class():
+    assert int(winners(torch.full((1, 3, 1, 1), torch.nan))) == 2
 
 
 def test_half_precision_is_upsampled_in_float32_also_under_autocast():

@@ -5,7 +5,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Largest(TorchDispatchMode):
-    """Notes how many values the largest tensor has that anything inside returns."""
+    """Notes how many values lie in the memory of the largest tensor that anything inside returns."""
 
     values = 0
 
@@ -13,5 +13,5 @@ class Largest(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(tensor, torch.Tensor):
-                self.values = max(self.values, tensor.numel())
+                self.values = max(self.values, tensor.untyped_storage().nbytes() // tensor.itemsize)
         return out

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heads.upsampling import CoarseLogits, Upsampling, labels_of, scores_of
+from heads.upsampling import CoarseLogits, Upsampling, labels_of, scores_of, winners
 
 Network = Callable[[Tensor], CoarseLogits]  # (N, 3, H, W) -> logits of any size that cover H x W
 
@@ -114,7 +114,7 @@ class Inference:
             if strip is not None:
                 row[..., : strip.shape[-2], :] += strip
             done = following - top
-            labels[:, top : top + done] = row[..., :done, :].argmax(1).to(torch.uint8)
+            labels[:, top : top + done] = winners(row[..., :done, :])
             strip = row[..., done:, :]
         return labels
 
