@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -22,7 +23,7 @@ from xseg.benchmarking.networks import (
 )
 from xseg.benchmarking.sections import Candidate, Scale, Section, agreement
 from xseg.benchmarking.timing import count_gflop
-from xseg.models import Detector
+from xseg.models import Detector, Segmentor
 from xseg.weights.maps.timm import MAPS
 
 FAINT = 0.009  # below what classifiers as initialised give
@@ -33,6 +34,7 @@ def inference(plan: Scale) -> Section:
     section = Section([])
     images = torch.rand(plan.images, 3, plan.size, plan.size, device=plan.device)
     segmentation(section, images, plan)
+    labels(section, images, plan)
     trunks(section, images, plan)
     classifiers(section, plan)
     detection(section, images, plan)
@@ -42,7 +44,7 @@ def inference(plan: Scale) -> Section:
 
 
 def add(
-    section: Section, group: str, name: str, net: nn.Module, images: Tensor, gflop: float | None, dtype: str = "float32"
+    section: Section, group: str, name: str, net: Callable, images: Tensor, gflop: float | None, dtype: str = "float32"
 ) -> None:
     run = partial(without_grad, net, images)
     section.candidates.append(Candidate(name, run, group, len(images), gflop, dtype=dtype))
@@ -81,6 +83,38 @@ def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
         add_engines(section, group, {"smp": work, "ours": gflop}, plan)
     resnet = torchvision_deeplab().eval().to(plan.device)
     add_forms(section, group, "torchvision deeplabv3_resnet101, OS 8", resnet, images, plan)
+
+
+def labels(section: Section, images: Tensor, plan: Scale) -> None:
+    """A class for every pixel, which is what `xseg predict` asks for; others take the argmax of all logits."""
+    group = f"labels, {plan.size} px"
+    theirs = Labels(smp_deeplab(plan.depth)).eval().to(plan.device)
+    work = count_gflop(theirs, images)
+    add(section, group, "smp DeepLabV3Plus, eager, and argmax", theirs, images, work)
+    if plan.compiled:
+        add(section, group, "smp DeepLabV3Plus, and argmax, compiled", torch.compile(theirs), images, work)
+        narrow = torch.compile(Labels(smp_deeplab(plan.depth)).eval().to(plan.device, torch.bfloat16))
+        name = "smp DeepLabV3Plus, and argmax, compiled bf16"
+        add(section, group, name, narrow, images.bfloat16(), work, "bfloat16")
+    ours = our_deeplab(plan.depth).eval().to(plan.device)
+    gflop = count_gflop(ours, images)
+    add(section, group, "ours, deployed", partial(our_labels, ours.deploy()), images, gflop)
+    add(section, group, "ours, deployed bf16", partial(our_labels, ours.deploy("bf16")), images, gflop, "bfloat16")
+
+
+def our_labels(net: Segmentor, images: Tensor) -> Tensor:
+    return net.inference(net.coarse_logits, images)
+
+
+class Labels(nn.Module):
+    """A network for logits and what its users write behind it."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images).argmax(1)
 
 
 def trunks(section: Section, images: Tensor, plan: Scale) -> None:
