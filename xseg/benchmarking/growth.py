@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xseg.benchmarking.metrics import random_entries
 from xseg.benchmarking.networks import our_deeplab, smp_deeplab, without_grad
 from xseg.benchmarking.sections import Candidate, Scale, Section
 from xseg.data.classes import CITYSCAPES_CLASSES
-from xseg.evaluation import SegmentationMetric
+from xseg.evaluation import SegmentationMetric, coco_scores
 from xseg.models import CrossEntropy
 from xseg.models.losses import weighted_losses
 
@@ -37,9 +38,11 @@ def growth(plan: Scale) -> Section:
         for name, form in (("F.interpolate and F.cross_entropy", whole_loss), ("ours, by tiles", tiled_loss)):
             run = partial(form, logits, masks)
             section.candidates.append(Candidate(name, run, "classes of a loss and its gradient", x=classes))
-    for images in plan.evaluated:
-        run = partial(evaluate_masks, images, plan.mask_hw)
-        section.candidates.append(Candidate("ours, mIoU", run, "images of an evaluation", images, x=images))
+    evaluations = {"mIoU": partial(evaluate_masks, size_hw=plan.mask_hw), "COCO's numbers of boxes": evaluate_boxes}
+    for what, evaluate in evaluations.items():
+        for images in plan.evaluated:
+            run = partial(evaluate, images)
+            section.candidates.append(Candidate("ours", run, f"images of an evaluation, {what}", images, x=images))
     return section
 
 
@@ -60,3 +63,8 @@ def evaluate_masks(images: int, size_hw: tuple[int, int]) -> dict:
         truth, found = torch.randint(0, 19, (2, *size_hw), generator=generator, dtype=torch.uint8)
         metric.process({"samples": [{"mask": truth}]}, [{"mask": found}])
     return metric.evaluate(images)
+
+
+def evaluate_boxes(images: int) -> dict:
+    """Of that many images with 100 random boxes each, which are kept until the end: precision is of all together."""
+    return coco_scores(random_entries(images), 80).numbers
