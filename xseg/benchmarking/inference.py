@@ -34,7 +34,6 @@ def inference(plan: Scale) -> Section:
     section = Section([])
     images = torch.rand(plan.images, 3, plan.size, plan.size, device=plan.device)
     segmentation(section, images, plan)
-    labels(section, images, plan)
     trunks(section, images, plan)
     classifiers(section, plan)
     detection(section, images, plan)
@@ -72,11 +71,11 @@ def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
         add(section, group, "smp DeepLabV3Plus, compiled bf16", compiled, images.bfloat16(), work, "bfloat16")
     ours = our_deeplab(plan.depth).eval().to(plan.device)
     gflop = count_gflop(ours, images)
-    deployed = ours.deploy()
+    deployed, half = ours.deploy(), ours.deploy("bf16")
     section.checks.append(agreement("deployed and eager", without_grad(deployed, images), without_grad(ours, images)))
     add(section, group, "ours, eager", ours, images, gflop)
     add(section, group, "ours, deployed", deployed, images, gflop)
-    add(section, group, "ours, deployed bf16", ours.deploy("bf16"), images, gflop, "bfloat16")
+    add(section, group, "ours, deployed bf16", half, images, gflop, "bfloat16")
     if plan.compiled:
         add(section, group, "ours, deployed, compiled", ours.deploy(compile=True), images, gflop)
         add(section, group, "ours, deployed bf16, compiled", ours.deploy("bf16", True), images, gflop, "bfloat16")
@@ -84,30 +83,21 @@ def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
     resnet = torchvision_deeplab().eval().to(plan.device)
     add_forms(section, group, "torchvision deeplabv3_resnet101, OS 8", resnet, images, plan)
 
-
-def labels(section: Section, images: Tensor, plan: Scale) -> None:
-    """A class for every pixel, which is what `xseg predict` asks for; others take the argmax of all logits."""
-    group = f"labels, {plan.size} px"
-    theirs = Labels(smp_deeplab(plan.depth)).eval().to(plan.device)
-    work = count_gflop(theirs, images)
-    add(section, group, "smp DeepLabV3Plus, eager, and argmax", theirs, images, work)
+    group = f"labels, {plan.size} px"  # a class for every pixel, which is what `xseg predict` asks for
+    add_forms(section, group, "smp DeepLabV3Plus, argmax", Argmax(theirs), images, plan)
     if plan.compiled:
-        add(section, group, "smp DeepLabV3Plus, and argmax, compiled", torch.compile(theirs), images, work)
-        narrow = torch.compile(Labels(smp_deeplab(plan.depth)).eval().to(plan.device, torch.bfloat16))
-        name = "smp DeepLabV3Plus, and argmax, compiled bf16"
-        add(section, group, name, narrow, images.bfloat16(), work, "bfloat16")
-    ours = our_deeplab(plan.depth).eval().to(plan.device)
-    gflop = count_gflop(ours, images)
-    add(section, group, "ours, deployed", partial(our_labels, ours.deploy()), images, gflop)
-    add(section, group, "ours, deployed bf16", partial(our_labels, ours.deploy("bf16")), images, gflop, "bfloat16")
+        name = "smp DeepLabV3Plus, argmax, compiled bf16"
+        add(section, group, name, torch.compile(Argmax(narrow)), images.bfloat16(), work, "bfloat16")
+    add(section, group, "ours, deployed", partial(our_labels, deployed), images, gflop)
+    add(section, group, "ours, deployed bf16", partial(our_labels, half), images, gflop, "bfloat16")
 
 
 def our_labels(net: Segmentor, images: Tensor) -> Tensor:
     return net.inference(net.coarse_logits, images)
 
 
-class Labels(nn.Module):
-    """A network for logits and what its users write behind it."""
+class Argmax(nn.Module):
+    """A network that gives logits, and what its users write behind it."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
