@@ -58,7 +58,8 @@ def add_forms(section: Section, group: str, name: str, net: nn.Module, images: T
 
 
 def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
-    """DeepLabv3+ Xception-65 at output stride 16 in its forms, smp's, and torchvision's DeepLabv3."""
+    """DeepLabv3+ Xception-65 at output stride 16 in its forms, smp's, and torchvision's DeepLabv3, to logits; the first
+    two to labels as well."""
     group = f"segmentation, {plan.size} px"
     theirs = smp_deeplab(plan.depth).eval().to(plan.device)
     narrow = smp_deeplab(plan.depth).eval().to(plan.device, torch.bfloat16)
@@ -84,10 +85,12 @@ def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
     add_forms(section, group, "torchvision deeplabv3_resnet101, OS 8", resnet, images, plan)
 
     group = f"labels, {plan.size} px"  # a class for every pixel, which is what `xseg predict` asks for
-    add_forms(section, group, "smp DeepLabV3Plus, argmax", Argmax(theirs), images, plan)
+    theirs, narrow = Argmax(theirs), Argmax(narrow)
+    add(section, group, "smp DeepLabV3Plus, argmax", theirs, images, work)
     if plan.compiled:
-        name = "smp DeepLabV3Plus, argmax, compiled bf16"
-        add(section, group, name, torch.compile(Argmax(narrow)), images.bfloat16(), work, "bfloat16")
+        add(section, group, "smp DeepLabV3Plus, argmax, compiled", torch.compile(theirs), images, work)
+        compiled = torch.compile(narrow)
+        add(section, group, "smp DeepLabV3Plus, argmax, compiled bf16", compiled, images.bfloat16(), work, "bfloat16")
     add(section, group, "ours, deployed", partial(our_labels, deployed), images, gflop)
     add(section, group, "ours, deployed bf16", partial(our_labels, half), images, gflop, "bfloat16")
 
