@@ -97,8 +97,7 @@ class AlignedXception(Trunk):
         depth: 41, 65 or 71.
         output_stride: 32 as a classifier; 16 or 8 to keep resolution and dilate instead.
         out: levels to return.
-        width: factor on every channel count, rounded to multiples of 8. In channels-last memory on a CPU keep it above
-            0.125: oneDNN 3.13 (torch 2.15) crashes in the gradient of the first shortcut, 8 channels at even sizes.
+        width: factor on every channel count, rounded to multiples of 8.
         multi_grid: factors on the atrous rates of the last block's three convolutions.
         taps: "before_relu" as TensorFlow's DeepLab reads C1..C4 (its decoder weights fit only these), or
             "after_relu" as timm's `features_only` gives them. C5 ends in a ReLU either way.

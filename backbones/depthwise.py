@@ -119,7 +119,8 @@ def _weight_grad_by_taps(x: Tensor, grad: Tensor, rate: Pair) -> Tensor:
 
 class DepthwiseConv(nn.Conv2d):
     """3x3 depthwise convolution without bias, padded by its atrous rate, on the fast way of its device if its input
-    lies in channels-last memory. Exported, it is the one convolution that it stands for."""
+    lies in channels-last memory. Exported, it is the one convolution that it stands for. Programs that count operations
+    by the exact type of a layer (thop, ptflops by default) miss it, see `PointwiseConv`."""
 
     def __init__(self, channels: int, stride: int = 1):
         super().__init__(channels, channels, 3, stride, padding=1, groups=channels, bias=False)

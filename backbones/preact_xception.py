@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.aligned_xception import AlignedXception, Row, drop_path
-from backbones.separable import ConvBN, DepthwiseConv, PointwiseConv, set_dilation, set_stride
+from backbones.separable import ConvBN, DepthwiseConv, PointwiseConv, project, set_dilation, set_stride
 
 
 class BNSeparableConv(nn.Module):
@@ -56,7 +56,7 @@ class PreactBlock(nn.Module):
             return residual, tap
         if self.training and self.drop_path > 0:
             residual = drop_path(residual, self.drop_path)
-        return residual + (self.shortcut(x) if self.skip == "conv" else x), tap
+        return residual + (project(self.shortcut, x) if self.skip == "conv" else x), tap
 
 
 class PreactXception(AlignedXception):

@@ -11,12 +11,15 @@ from backbones.depthwise import DepthwiseConv, has_triton
 
 # Pixels of a batch, below which a CPU is faster with a plain matrix product than with oneDNN's 1x1 convolution.
 FEW_PIXELS = 1024
+# Input channels below which the gradient of oneDNN 3.13's strided 1x1 convolution writes outside its memory.
+SAFE_CHANNELS = 16
 
 
 class PointwiseConv(nn.Conv2d):
     """1x1 convolution without bias; on small channels-last maps of a CPU one matrix product of pixels by channels.
 
-    Compiled or exported, it is the convolution that it stands for.
+    Compiled or exported, it is the convolution that it stands for. Programs that count operations by the exact type of
+    a layer (thop, ptflops by default) miss it; `torch.utils.flop_counter`, torchinfo and fvcore count it.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -58,6 +61,24 @@ class ConvBN(nn.Sequential):
         self.bn = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
         if relu:
             self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, *rest = self
+        x = project(conv, x)
+        for module in rest:
+            x = module(x)
+        return x
+
+
+def project(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """`conv(x)`; a strided 1x1 convolution of few channels on a CPU as a plain one of the pixels that it reads.
+
+    Otherwise the gradient may write outside its memory (float32, channels-last, even sizes).
+    """
+    few = conv.in_channels < SAFE_CHANNELS and conv.kernel_size == (1, 1) and conv.stride != (1, 1)
+    if few and x.device.type == "cpu":
+        return F.conv2d(x[..., :: conv.stride[0], :: conv.stride[1]], conv.weight, conv.bias)
+    return conv(x)
 
 
 class SeparableConv(nn.Module):
