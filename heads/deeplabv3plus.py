@@ -12,7 +12,19 @@ from torch import Tensor, nn
 
 from backbones.separable import ConvBN, SeparableConv, set_dilation
 
-RATES_AT_16 = (6, 12, 18)
+RATES_AT_16 = (6, 12, 18)  # published; for crops of PUBLISHED_CROP pixels and more
+PUBLISHED_CROP = 513
+
+
+def rates_for_crop(size_hw: Sequence[int]) -> tuple[int, ...]:
+    """Atrous rates at output stride 16 for training on crops of `size_hw` pixels: (3, 6, 9) for 257 x 257.
+
+    The published rates belong to maps of 33 x 33. On a map of 17 x 17 the outer taps of rate 18 read only padding: they
+    get no gradient, and act with their random start as soon as a larger image is predicted. Below the published crop
+    the rates therefore shrink with the shorter edge; above it they stay.
+    """
+    share = min(1.0, (min(size_hw) - 1) / (PUBLISHED_CROP - 1))
+    return tuple(max(1, round(rate * share)) for rate in RATES_AT_16)
 
 
 class Decoding(nn.Module):
@@ -71,7 +83,8 @@ class DeepLabV3Plus(Decoding):
         in_channels, in_strides: of the features, in their order; the model fills them from the backbone.
         channels: of ASPP and decoder.
         low_channels: to which the low level is projected.
-        rates: atrous rates of ASPP at output stride 16; they scale with 16 / stride.
+        rates: atrous rates of ASPP at output stride 16; they scale with 16 / stride. Where a config leaves them open,
+            training takes those of `rates_for_crop`, and they are saved with the weights.
         separable: separable 3x3 convolutions, as released, or plain ones.
         image_pooling: the global branch of ASPP.
         align_corners: of every resizing, True as TensorFlow's.
@@ -109,7 +122,8 @@ class DeepLabV3Plus(Decoding):
     def set_strides(self, in_strides: Sequence[int]) -> None:
         """Let the atrous rates follow the stride of the high level: 6, 12, 18 at 16 become 12, 24, 36 at 8."""
         for conv, rate in zip(list(self.aspp)[1:], self.rates, strict=True):
-            set_dilation(conv.depthwise if isinstance(conv, SeparableConv) else conv.conv, rate * 16 // in_strides[-1])
+            conv = conv.depthwise if isinstance(conv, SeparableConv) else conv.conv
+            set_dilation(conv, max(1, rate * 16 // in_strides[-1]))
 
     def context(self, high: Tensor) -> Tensor:
         # Pooling first, so that its gradient, which has no memory format, comes last and is added to the others'.

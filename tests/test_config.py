@@ -1,9 +1,20 @@
+from pathlib import Path
+
 import pytest
+import torch
 from mmengine.config import Config
 
-from xseg.config import check_config, fill_num_classes, find_config, load_config, shipped_configs
+from xseg.config import (
+    check_config,
+    fill_num_classes,
+    fill_rates,
+    find_config,
+    load_config,
+    shipped_configs,
+    training_crop,
+)
 from xseg.data import write_shapes
-from xseg.weights import PUBLISHED
+from xseg.weights import PUBLISHED, Weights
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +131,46 @@ def test_num_classes_follow_the_data(shapes):
     cfg.model.head.num_classes = 7
     with pytest.raises(ValueError, match=r"num_classes is 7, but the data set has 5 classes: background, circle"):
         fill_num_classes(cfg, "train_dataloader")
+
+
+def weights(*names: str, **head) -> Weights:
+    meta = {"xseg": {"model": {"head": head}}} if head else {}
+    return Weights({name: torch.zeros(1) for name in names}, meta, None, Path("w.pth"))
+
+
+ASPP = "head.aspp.0.conv.weight"
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "rates"),
+    [
+        (None, (), (3, 6, 9)),  # of the crop, 257 x 257
+        (weights("backbone.stem.0.conv.weight"), (), (3, 6, 9)),  # a trunk knows no rates
+        (weights(ASPP), (), (6, 12, 18)),  # published weights
+        (weights(ASPP, type="heads.DeepLabV3Plus", rates=(2, 4, 8)), (), (2, 4, 8)),  # ours, which say so
+        (weights(ASPP, type="heads.DeepLabV3Plus"), (), (6, 12, 18)),  # ours from before rates were said
+        (weights(ASPP), ("head.classifier",), (6, 12, 18)),
+        (weights(ASPP), ("head",), (3, 6, 9)),
+    ],
+)
+def test_rates_are_those_of_the_weights_or_of_the_crop(trained, new, rates):
+    cfg = load_config("deeplabv3plus_xception41_quarter_custom")
+    fill_rates(cfg, trained, new)
+    assert cfg.model.head.rates == rates
+
+
+def test_stated_rates_and_other_heads_are_left_alone():
+    cfg = load_config("quickstart", {"model.head.rates": (5, 6, 7)})
+    fill_rates(cfg)
+    assert cfg.model.head.rates == (5, 6, 7)
+    for name in ("fcos_quickstart", "xception_quickstart", "deeplabv3plus_xception71_dpc_cityscapes_eval"):
+        fill_rates(cfg := load_config(name))
+        assert "rates" not in cfg.model.head
+
+
+def test_the_last_transform_with_a_size_gives_the_training_crop():
+    assert training_crop(load_config("deeplabv3plus_xception65_custom")) == (361, 481)
+    assert training_crop(load_config("joint_quickstart")) is None
+    cfg = load_config("quickstart")
+    cfg.train_dataloader.dataset.transforms.append(dict(type="CentreCrop", size=64))
+    assert training_crop(cfg) == (64, 64)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 from mmengine.registry import Registry
+
+if TYPE_CHECKING:
+    from xseg.weights import Weights
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_ROOTS = (_HERE / "configs", _HERE.parent / "configs")  # in the wheel, in a checkout
@@ -105,6 +109,41 @@ def fill_num_classes(cfg: Config, loader: str) -> dict:
         cfg.model.setdefault("things", list(found["things"]))
         head.setdefault("num_classes", len(cfg.model.things))
     return found
+
+
+def fill_rates(cfg: Config, trained: Weights | None = None, new: Sequence[str] = ()) -> tuple[int, int] | None:
+    """Give a head that leaves its atrous `rates` open those of its weights, or of the training crop.
+
+    Returns the size (height, width) of the crop if that decided.
+
+    Args:
+        trained: the weights that go into the model; if they hold the head's atrous branches, their rates stay.
+        new: prefixes of modules that they leave as initialised.
+    """
+    from heads.deeplabv3plus import RATES_AT_16, rates_for_crop
+
+    head = cfg.model.get("head") if isinstance(cfg.model, dict) else None
+    if not isinstance(head, dict) or "rates" not in (allowed_keys("model.head", head) or ()) or "rates" in head:
+        return None
+    branches = "head.aspp."
+    if trained and any(n.startswith(branches) for n in trained.state) and not branches.startswith(tuple(new)):
+        saved = trained.meta.get("xseg", {}).get("model", {}).get("head", {})
+        head.rates = tuple(saved.get("rates", RATES_AT_16))
+    elif (crop := training_crop(cfg)) is not None:
+        head.rates = rates_for_crop(crop)
+        return crop
+    return None
+
+
+def training_crop(cfg: Config) -> tuple[int, int] | None:
+    """(height, width) in pixels that the last cropping or resizing transform of the training gives every image; None
+    where the config does not say."""
+    transforms = (cfg.get("train_dataloader") or {}).get("dataset", {}).get("transforms", ())
+    sizes = [size for t in transforms if (size := t.get("size_hw") or t.get("size"))]
+    if not sizes:
+        return None
+    last = sizes[-1]
+    return (last, last) if isinstance(last, int) else tuple(last)
 
 
 def _metainfo(dataset: dict, stated: int | None) -> dict:

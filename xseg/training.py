@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import collect_env
 
 from xseg import __version__
-from xseg.config import fill_num_classes, load_config
+from xseg.config import fill_num_classes, fill_rates, load_config
 from xseg.data.balance import balanced_weights
 from xseg.data.classification import balanced_label_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
-from xseg.weights import load_weights
+from xseg.models.taps import mute, unseen_taps
+from xseg.weights import Weights, load_weights, read_weights
 
 LAUNCHERS = ("none", "pytorch", "slurm")
 NOISE = (  # warnings that mmengine 0.10.7 causes in today's torch, and that pinned memory has no use on a CPU
@@ -91,16 +93,23 @@ def train(
 def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None) -> Runner:
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{_name(cfg)}-{next(_RUNS)}"  # two runs in one second would share logger and visualizer
-    load_from = load_from or cfg.get("load_from")
-    cfg.load_from, cfg.resume = None, False
     checkpoint = _resumable(work_dir, resume)
+    load_from = None if checkpoint else load_from or cfg.get("load_from")
+    weights, new = _read_start(load_from) if load_from else (None, ())
+    crop = fill_rates(cfg, weights, new)
+    cfg.load_from, cfg.resume = None, False
     if checkpoint is not None:
         _set_resume(cfg, checkpoint, seed)
     keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
-        if load_from and checkpoint is None:
-            _start_from(runner, load_from)
+        if crop:
+            runner.logger.info(
+                f"Atrous rates {cfg.model.head.rates} for crops of {crop[0]} x {crop[1]}; model.head.rates sets others"
+            )
+        if checkpoint is None:
+            fresh = _start_from(runner, weights, new) if weights else None
+            _mute_unseen_taps(runner, fresh)
         try:
             runner.train()
         finally:
@@ -223,12 +232,46 @@ def _set_resume(cfg: Config, path: Path, seed: int | None) -> None:
     cfg.load_from, cfg.resume = str(path), True
 
 
-def _start_from(runner: Runner, load_from) -> None:
+def _read_start(load_from) -> tuple[Weights, tuple[str, ...]]:
+    """The weights to start from and the modules that they leave as initialised; a wrong name is told at once."""
+    source = load_from if isinstance(load_from, dict) else dict(path=load_from)
+    return read_weights(source["path"]), tuple(source.get("new", ()))
+
+
+def _start_from(runner: Runner, weights: Weights, new: Sequence[str]) -> list[str]:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if hasattr(model, "init_weights"):
         model.init_weights()  # now: Runner.train() would call it on top of the weights, but does so only once
-    source = dict(load_from) if isinstance(load_from, dict) else dict(path=load_from)
-    load_weights(model, source["path"], tuple(source.get("new", ())))
+    return load_weights(model, weights, new)
+
+
+def _mute_unseen_taps(runner: Runner, fresh: Sequence[str] | None) -> None:
+    """Set kernel taps that the training images never reach to zero, and say so.
+
+    Args:
+        fresh: names of the weights that are as initialised; None for all but those of a pretrained backbone.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    loader = runner.train_loop.dataloader
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the same image on every rank
+        batch = loader.collate_fn([loader.dataset[0]])
+    data = model.data_preprocessor(batch, training=True)
+    backbone = runner.cfg.model.get("backbone") or {}
+    if fresh is not None:
+        keep = set(model.state_dict()) - set(fresh)
+    elif backbone.get("pretrained") or backbone.get("weights"):
+        keep = {name for name in model.state_dict() if name.startswith("backbone.")}
+    else:
+        keep = set()
+    muted = mute(model, unseen_taps(model, **data), keep)
+    if muted:
+        height, width = data["images"][0].shape[-2:]
+        runner.logger.warning(
+            f"In training images of {height} x {width} these kernel taps see only padding and cannot learn; they are "
+            f"set to zero and stay so: {'; '.join(muted)}. Train on larger crops, or with smaller atrous rates "
+            "(model.head.rates) or fewer levels"
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from torch import nn
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus, FCNHead
+from heads.deeplabv3plus import rates_for_crop
 
 
 def network(**options) -> nn.ModuleDict:
@@ -82,3 +83,13 @@ def test_fcn_head_reads_its_level(num_convs):
 def test_fcn_head_level_out_of_range():
     with pytest.raises(ValueError, match="level must index the backbone's 2 levels, got 2"):
         FCNHead(5, (8, 16), (4, 16), level=2)
+
+
+@pytest.mark.parametrize(
+    ("crop", "rates"),
+    [(1025, (6, 12, 18)), (513, (6, 12, 18)), (361, (4, 8, 13)), (257, (3, 6, 9)), (97, (1, 2, 3)), (1, (1, 1, 1))],
+)
+def test_rates_shrink_with_crops_below_the_published_one(crop, rates):
+    """Maps of 33 x 33 took rates up to 18; a map of 17 x 17 takes half of them, and the shorter edge decides."""
+    assert rates_for_crop((crop, crop)) == rates_for_crop((crop + 100, crop)) == rates
+    assert max(rates) <= max(1, (crop - 1) // 16)  # below the size of the map, at output stride 16

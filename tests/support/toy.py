@@ -69,7 +69,7 @@ class ToyModel(BaseModel):
         logits = self.classifier(self.dropout(self.backbone(torch.stack(images))))
         if mode != "loss":
             return list(logits)
-        self.steps += 1
+        self.steps += self.training
         scale = float("nan") if self.steps > self.spoil_at else 1.0
         return dict(loss=logits.float().square().mean() * scale)
 
