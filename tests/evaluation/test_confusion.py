@@ -4,29 +4,33 @@ import torch
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from xseg.evaluation import SegmentationMetric, confusion, confusion_matrix, scores
+from xseg.evaluation.segmentation import absent_line
 
 
 def test_counted_on_paper():
-    """Two rows of three pixels, classes a, b, c; c occurs in no ground truth; one pixel is void.
+    """Two rows of three pixels, classes a, b, c, d; one pixel is void.
+
+    The ground truth has no c, but the prediction has; neither has d.
 
     truth       a a b      prediction  a b b
                 b b void               b c a
 
     a: hit 1, truth 2, predicted 1 (the void one does not count)  IoU 1 / (2 + 1 - 1) = 1/2, accuracy 1/2
     b: hit 2, truth 3, predicted 3                                IoU 2 / (3 + 3 - 2) = 1/2, accuracy 2/3
-    c: absent; its one false pixel has cost b.   pixel accuracy 3/5
+    c: hit 0, truth 0, predicted 1                                IoU 0 / (0 + 1 - 0) = 0, no accuracy
+    d: nothing to say.  mean IoU (1/2 + 1/2 + 0) / 3, mean accuracy (1/2 + 2/3) / 2, pixel accuracy 3/5
     """
     truth = torch.tensor([[0, 0, 1], [1, 1, 255]], dtype=torch.uint8)
     prediction = torch.tensor([[0, 1, 1], [1, 2, 0]], dtype=torch.uint8)
-    confusion = confusion_matrix(prediction, truth, 3)
-    assert confusion.tolist() == [[1, 1, 0], [0, 2, 1], [0, 0, 0]]
+    confusion = confusion_matrix(prediction, truth, 4)
+    assert confusion.tolist() == [[1, 1, 0, 0], [0, 2, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     s = scores(confusion)
-    assert s.iou == [pytest.approx(1 / 2), pytest.approx(1 / 2), None]
-    assert s.accuracy == [pytest.approx(1 / 2), pytest.approx(2 / 3), None]
-    assert s.mean_iou == pytest.approx(1 / 2)
+    assert s.iou == [pytest.approx(1 / 2), pytest.approx(1 / 2), 0, None]
+    assert s.accuracy == [pytest.approx(1 / 2), pytest.approx(2 / 3), None, None]
+    assert s.mean_iou == pytest.approx(1 / 3)
     assert s.mean_accuracy == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert s.pixel_accuracy == pytest.approx(3 / 5)
-    assert s.absent == [2]
+    assert s.absent == [2, 3]
 
 
 @pytest.mark.parametrize("mask", [torch.zeros(0, 0), torch.full((2, 2), 255)])
@@ -102,3 +106,20 @@ def test_metric_without_any_labelled_pixel_says_so():
     metric.process(*batch((void, torch.zeros_like(void))))
     with pytest.raises(ValueError, match="no labelled pixel"):
         metric.evaluate(1)
+
+
+def test_metric_says_which_classes_the_ground_truth_lacks():
+    """Class b is predicted in one of four pixels, c is nowhere: IoU 3/4 and 0, mean accuracy of a alone."""
+    metric = SegmentationMetric()
+    metric.dataset_meta = {"classes": ("a", "b", "c")}
+    metric.process(*batch((torch.zeros(1, 4, dtype=torch.uint8), torch.tensor([[0, 0, 0, 1]], dtype=torch.uint8))))
+    assert metric.evaluate(1) == {"mIoU": 37.5, "mAcc": 75, "aAcc": 75}
+    report = metric.report()
+    assert report["IoU"] == {"a": 75, "b": 0, "c": None} and report["Acc"] == {"a": 75, "b": None, "c": None}
+    assert report["absent"] == ["b", "c"]
+    assert absent_line(("a", "b", "c"), metric.scores) == (
+        "Not in the ground truth: b, c. mAcc leaves them out; mIoU counts the predicted ones as 0: b"
+    )
+    assert absent_line(("a", "b"), scores(torch.tensor([[5, 0], [0, 0]]))) == (
+        "Not in the ground truth: b. mAcc and mIoU leave them out"
+    )

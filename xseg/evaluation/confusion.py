@@ -1,6 +1,6 @@
 """Semantic segmentation metrics from a confusion matrix: counted once per pixel, summed exactly.
 
-Definitions as in Long et al. 2015 (arXiv:1411.4038), Section 5, and the VOC and Cityscapes servers.
+Definitions as in Long et al. 2015 (arXiv:1411.4038), Section 5, and the programs of VOC and Cityscapes.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ EXACT = 2**24  # counts up to here are whole numbers in float32, in which opencv
 class Scores(NamedTuple):
     """What a confusion matrix says. Shares in 0..1; per-class entries are None where there is nothing to say."""
 
-    mean_iou: float | None  # over the classes that occur in the ground truth
-    mean_accuracy: float | None  # likewise
+    mean_iou: float | None  # over the classes that occur in the ground truth or in the prediction
+    mean_accuracy: float | None  # over the classes that occur in the ground truth
     pixel_accuracy: float | None
-    iou: list[float | None]  # None: not in the ground truth
-    accuracy: list[float | None]
-    absent: list[int]  # classes without a pixel of ground truth; predicting them still costs the others
+    iou: list[float | None]  # 0: only predicted; None: neither predicted nor in the ground truth
+    accuracy: list[float | None]  # None: not in the ground truth
+    absent: list[int]  # classes without a pixel of ground truth
 
 
 def confusion_matrix(prediction: Tensor, mask: Tensor, num_classes: int) -> Tensor:
@@ -56,27 +56,30 @@ def _count(mask: Tensor, prediction: Tensor) -> Tensor:
 
 
 def scores(confusion: Tensor) -> Scores:
-    """(C, C) counts -> scores; classes absent from the ground truth are listed, never averaged, never NaN."""
+    """(C, C) counts -> scores, never NaN.
+
+    As in the programs of VOC and Cityscapes, a class that is predicted but not in the ground truth has IoU 0 and counts
+    in the mean; a class in neither does not.
+    """
     confusion = confusion.double().cpu()
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    present = truth > 0
-    iou = (hits / (truth + predicted - hits))[present]
-    accuracy = (hits / truth)[present]
+    iou, accuracy = _shares(hits, truth + predicted - hits), _shares(hits, truth)
     total = confusion.sum()
     return Scores(
         mean_iou=_mean(iou),
         mean_accuracy=_mean(accuracy),
         pixel_accuracy=(hits.sum() / total).item() if total else None,
-        iou=_spread(iou, present),
-        accuracy=_spread(accuracy, present),
-        absent=(~present).nonzero().flatten().tolist(),
+        iou=iou,
+        accuracy=accuracy,
+        absent=(truth == 0).nonzero().flatten().tolist(),
     )
 
 
-def _mean(values: Tensor) -> float | None:
-    return values.mean().item() if len(values) else None
+def _shares(parts: Tensor, wholes: Tensor) -> list[float | None]:
+    """Quotients; None where the whole is 0."""
+    return [part / whole if whole else None for part, whole in zip(parts.tolist(), wholes.tolist(), strict=True)]
 
 
-def _spread(values: Tensor, present: Tensor) -> list[float | None]:
-    found = iter(values.tolist())
-    return [next(found) if is_present else None for is_present in present.tolist()]
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

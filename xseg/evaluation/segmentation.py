@@ -1,6 +1,7 @@
 """The mmengine metric around `confusion_matrix`: bounded state, exact over any number of processes."""
 
 import heapq
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,10 +80,9 @@ class SegmentationMetric(BaseMetric):
         if self.scores.mean_iou is None:
             raise ValueError("the evaluated masks hold no labelled pixel; `xseg data check` shows what they hold")
         if is_main_process() and self.scores.absent:
-            names = ", ".join(self.dataset_meta["classes"][index] for index in self.scores.absent)
             from mmengine.logging import print_log
 
-            print_log(f"Not in the ground truth, left out of the means: {names}", logger="current")
+            print_log(absent_line(self.dataset_meta["classes"], self.scores), logger="current")
         return {
             "mIoU": round(100 * self.scores.mean_iou, 4),
             "mAcc": round(100 * self.scores.mean_accuracy, 4),
@@ -90,7 +90,7 @@ class SegmentationMetric(BaseMetric):
         }
 
     def report(self) -> dict:
-        """All scores as plain values in percent, None where a class is not in the ground truth; and the counts."""
+        """All scores as plain values in percent, None where `Scores` has None; and the counts."""
         classes, s = self.dataset_meta["classes"], self.scores
         return {
             "mIoU": percent(s.mean_iou),
@@ -133,6 +133,14 @@ class SegmentationMetric(BaseMetric):
         item = WorstImage(mean_iou, meta["id"], meta["path"], truth.cpu(), prediction.cpu())
         entry = (-mean_iou, id(item), item)
         (heapq.heapreplace if full else heapq.heappush)(self._heap, entry)
+
+
+def absent_line(classes: Sequence[str], scores: Scores) -> str:
+    """Which classes the ground truth lacks, and how the means treat them."""
+    names = ", ".join(classes[index] for index in scores.absent)
+    predicted = ", ".join(classes[index] for index in scores.absent if scores.iou[index] is not None)
+    means = f"mAcc leaves them out; mIoU counts the predicted ones as 0: {predicted}"
+    return f"Not in the ground truth: {names}. {means if predicted else 'mAcc and mIoU leave them out'}"
 
 
 def draw_worst(item: WorstImage, classes: tuple[str, ...], palette: list[tuple[int, int, int]]) -> np.ndarray:
