@@ -183,5 +183,5 @@ def select_by_class(scores: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int], 
     boxes = clip(boxes_xyxy[region, labels], size_hw)
     kept = (best > rule.score_threshold) & (boxes[..., 2:] - boxes[..., :2] >= MIN_SIDE).all(-1)
     boxes, best, labels = boxes[kept], best[kept], labels[kept]
-    kept = suppress(boxes, best, labels, size_hw, rule)
+    kept = suppress(boxes, best, labels, scores.shape[1], rule)
     return Detections(boxes[kept], best[kept], labels[kept])

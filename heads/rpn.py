@@ -93,14 +93,17 @@ class RPN(nn.Module):
             deltas = output.deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)).float()
             found.append((decode(deltas, output.anchors_xyxy[index]), best, torch.full_like(index, level)))
         batch = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
-        return [_proposals(*image, hw, rule) for *image, hw in zip(*batch, sizes_hw, strict=True)]
+        num_levels = len(output.per_level)
+        return [_proposals(*image, num_levels, hw, rule) for *image, hw in zip(*batch, sizes_hw, strict=True)]
 
 
-def _proposals(boxes: Tensor, scores: Tensor, levels: Tensor, size_hw: Sequence[int], rule: Selection) -> Tensor:
+def _proposals(
+    boxes: Tensor, scores: Tensor, levels: Tensor, num_levels: int, size_hw: Sequence[int], rule: Selection
+) -> Tensor:
     boxes = clip(boxes, size_hw)
     large = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
     boxes = boxes[large]
-    return boxes[suppress(boxes, scores[large], levels[large], size_hw, rule)]
+    return boxes[suppress(boxes, scores[large], levels[large], num_levels, rule)]
 
 
 def draw(matched: Tensor, size: int, positive_share: float) -> Tensor:

@@ -4,11 +4,13 @@ import json
 
 import pytest
 import torch
+from crowds import SIZE_HW, crowded
 from peers import shake
 from torch import nn
 
 from backbones import AlignedXception, Xception
 from heads import FCOS, ClassificationHead, FasterRCNN
+from heads.boxes import Selection, select
 from xseg import exporting
 from xseg.exporting import agreement, detections_agree, export
 from xseg.models import Classifier, Detector
@@ -39,6 +41,35 @@ def test_a_second_stage_is_refused(tmp_path):
     with pytest.raises(ValueError, match="onnxruntime cannot take a second stage, as FasterRCNN has: take torch"):
         model.deploy(backend="onnxruntime")
     assert model.deploy(backend="auto").deployed
+
+
+class Select(nn.Module):
+    """Detections of boxes and scores that come as one tensor (positions, 4 + classes, 1, 1)."""
+
+    def forward(self, packed, threshold):
+        boxes, scores = packed[:, :4, 0, 0], packed[:, 4:, 0, 0]
+        rule = Selection(threshold, nms_iou=0.6, topk=10**6, max_detections=10**6)
+        return tuple(select(scores, boxes, [len(boxes)], SIZE_HW, rule)[:3])
+
+
+def test_nms_of_a_file_is_that_of_each_class_alone(tmp_path):
+    """Every detection of 40 random images with 80 classes, to the last bit; the first one's threshold leaves none.
+
+    Boxes of every other image are whole pixels, of which some overlap by 0.6 exactly, as much as NMS allows.
+    """
+
+    def packed(seed):
+        scores, boxes = crowded(seed, 20 * (seed + 1), num_classes=80)
+        return torch.cat([boxes.round() if seed % 2 else boxes, scores], 1)[:, :, None, None]
+
+    names, path = ("boxes_xyxy", "scores", "labels"), tmp_path / "select.onnx"
+    exporting.write_onnx(Select(), path, (packed(1), torch.tensor(0.05)), names, {})
+    for seed in range(40):
+        images, threshold = packed(seed), torch.tensor(2.0 if seed == 0 else 0.05)
+        outputs, _ = run(path, images=images, score_threshold=threshold)
+        expected = Select()(images, threshold)
+        assert bool(len(expected[1])) == (seed > 0)
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(outputs, expected, strict=True)), seed
 
 
 @pytest.mark.slow

@@ -120,11 +120,32 @@ def write_onnx(
             input_names=inputs,
             output_names=list(names),
             dynamic_shapes=(free, *[None] * (len(example) - 1)),
+            custom_translation_table={torch.ops.xseg.nms_by_group.default: onnx_nms_by_group},
             opset_version=22 if narrow else None,  # the first whose Conv takes bfloat16
             verbose=False,
         )
     program.model.metadata_props.update(metadata)
     program.save(str(path), external_data=False)
+
+
+def onnx_nms_by_group(boxes_xyxy, scores, groups, num_groups: int, iou: float):
+    """`heads.boxes.nms_by_group` in ONNX's operators, of which NonMaxSuppression looks at every class by itself.
+
+    PyTorch compares with a float64 threshold, ONNX with a float32 one: that is rounded down, which decides alike.
+    """
+    from onnxscript import opset18 as op
+
+    narrow = torch.tensor(iou)
+    iou = (narrow if narrow.double() <= iou else narrow.nextafter(narrow - 1)).item()
+    own = op.Equal(op.Unsqueeze(groups, [0]), op.Unsqueeze(op.Range(0, num_groups, 1), [1]))  # (groups, L)
+    lowest = torch.finfo(torch.float32).min
+    by_group = op.Where(own, op.Unsqueeze(scores, [0]), -float("inf"))
+    chosen = op.NonMaxSuppression(  # (K, 3): image, group and box
+        op.Unsqueeze(boxes_xyxy, [0]), op.Unsqueeze(by_group, [0]), 2**63 - 1, iou, lowest
+    )
+    rows = op.Slice(chosen, [2], [3], [1])  # (K, 1)
+    kept = op.ScatterND(op.Mul(groups, 0), rows, op.Expand(1, op.Shape(op.Squeeze(rows, [1]))))  # (L,) 0 or 1
+    return op.Cast(kept, to=9)  # bool
 
 
 def compare(net: Whole, path: Path) -> list[str]:
