@@ -35,13 +35,16 @@ def test_sound_data_set(tmp_path):
 
 
 def test_every_fault_is_found_once(tmp_path):
-    names = ["good", "no_image", "no_mask", "torn", "torn_mask", "rgb", "size", "label", "twice"]
+    names = ["good", "no_image", "no_mask", "torn", "damaged", "torn_mask", "rgb", "size", "label", "twice"]
     write_voc(tmp_path, train=[*names, "twice"])
     images, masks = tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
     (images / "no_image.jpg").unlink()
     (masks / "no_mask.png").unlink()
     for path in (images / "torn.jpg", masks / "torn_mask.png"):
         path.write_bytes(path.read_bytes()[:-40])
+    damaged = images / "damaged.jpg"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: len(content) * 4 // 5] + b"\xff\xd9")
     Image.new("RGB", (30, 20)).save(masks / "rgb.png")
     Image.new("L", (31, 20)).save(masks / "size.png")
     write_pair(tmp_path, "label", label=77)
@@ -54,12 +57,13 @@ def test_every_fault_is_found_once(tmp_path):
         ("missing file", "no_image.jpg"),
         ("missing file", "no_mask.png"),
         ("size mismatch", "size.png"),
+        ("unreadable file", "damaged.jpg"),
         ("unreadable file", "torn.jpg"),
         ("unreadable file", "torn_mask.png"),
     ]
     assert not report.ok
     text = printed(report)
-    assert "8 faults" in text and "label 77 at row 5, column 7" in text and "copy it again" in text
+    assert "9 faults" in text and "label 77 at row 5, column 7" in text and "copy it again" in text
 
 
 def test_overlap_is_found_by_content(tmp_path):

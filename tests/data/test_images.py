@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from peers import shared
 from PIL import Image
 
 from xseg.data import MaskModeError, read_image, read_mask, voc_palette, write_mask
@@ -16,6 +17,11 @@ RAMP = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3).astype(np.uint
 
 def noise(height, width):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def opencv_pixels(path):
+    """(H, W, 3) RGB."""
+    return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
 
 
 def test_png_comes_back_in_rgb(tmp_path):
@@ -51,14 +57,65 @@ def test_exif_orientation_is_applied(tmp_path):
     assert image[:, :14].min() > 240 and image[:, 18:].max() < 15
 
 
+@pytest.mark.parametrize("orientation", range(10))
+def test_exif_orientations_are_those_of_opencv(tmp_path, orientation):
+    """0 and 9 stand for nothing."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(noise(16, 24)).save(tmp_path / "a.jpg", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.jpg").permute(1, 2, 0), opencv_pixels(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, dict(progressive=True), dict(subsampling=0, quality=30)])
+def test_jpegs_have_the_pixels_of_opencv(tmp_path, mode, options):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(37, 50)).convert(mode).save(path, **options)
+    assert np.array_equal(read_image(path).permute(1, 2, 0), opencv_pixels(path))
+
+
+def test_photographs_have_the_pixels_of_opencv():
+    for path in sorted((shared("data", "coco128") / "images" / "val2017").iterdir())[:40]:
+        assert np.array_equal(read_image(path).permute(1, 2, 0), opencv_pixels(path)), path
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_truncated_file_is_refused(tmp_path, name, share):
     path = tmp_path / name
     Image.fromarray(noise(200, 200)).save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is truncated.*copy it again"):
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is .*truncated.*copy it again"):
         read_image(path)
+
+
+@pytest.mark.parametrize("fault", ["cut, with an end", "overwritten", "zeros", "missing"])
+@pytest.mark.parametrize("options", [{}, dict(progressive=True), dict(restart_marker_rows=1)])
+def test_damaged_jpeg_is_refused(tmp_path, fault, options):
+    """opencv and Pillow give an image of each, with up to all pixels behind the damage wrong."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(200, 200)).save(path, **options)
+    content, random = path.read_bytes(), np.random.default_rng(0).bytes(512)
+    half = len(content) // 2
+    path.write_bytes(
+        {
+            "cut, with an end": content[:half] + b"\xff\xd9",
+            "overwritten": content[:half] + random + content[half + 512 :],
+            "zeros": content[:half] + bytes(4096) + content[half + 4096 :],
+            "missing": content[:half] + content[half + 512 :],
+        }[fault]
+    )
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is damaged or truncated, a JPEG .*copy it again"):
+        read_image(path)
+
+
+def test_what_libjpeg_warns_of_without_harm_is_read(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(30, 30)).save(path)
+    content = path.read_bytes()
+    version = content.index(b"JFIF\0") + 5
+    path.write_bytes(content[:version] + b"\x09" + content[version + 1 :])
+    assert np.array_equal(read_image(path).permute(1, 2, 0), opencv_pixels(path))
 
 
 def test_whole_jpeg_with_a_long_appendix_is_read(tmp_path):

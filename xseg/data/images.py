@@ -1,30 +1,33 @@
 """Reading images and masks from files, whole or not at all.
 
-Images come through opencv: fast, EXIF orientation applied, 16 bit scaled to 8. It returns grey rows for a truncated
-JPEG without a word, so the end of the file is looked for first. Masks come through Pillow, because opencv turns
-palette indices into colours.
+JPEGs come through simplejpeg, all other images through opencv: fast, EXIF orientation applied, 16 bit scaled to 8. Both
+use libjpeg-turbo and give the same pixels, but where libjpeg finds damaged data, opencv returns grey or shifted blocks
+without an error, and simplejpeg raises one. Masks come through Pillow, because opencv turns palette indices into
+colours.
 """
 
 import io
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from xseg.data.classes import voc_palette
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
-_ENDS = {  # first bytes -> name, the bytes that end a whole file
-    b"\xff\xd8": ("JPEG", b"\xff\xd9"),
-    b"\x89PNG\r\n\x1a\n": ("PNG", b"IEND"),
-}
-_TAIL = 4096  # bytes searched for the end mark; cameras append a little behind it
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # first bytes of the files
+_EXIF_ORIENTATION = 274  # tag
+# What libjpeg warns of where the pixels are whole; all its other warnings tell of damaged data.
+_HARMLESS_WARNINGS = ("unknown JFIF revision", "Unknown Adobe color transform")
 _GREY_STEP = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit grey to 0..255
 
 
@@ -35,21 +38,14 @@ class MaskModeError(ValueError):
 def read_image(path: str | os.PathLike) -> Tensor:
     """The image as (3, H, W) uint8 RGB, EXIF orientation applied; a view whose memory is (H, W, 3).
 
+    A JPEG has no checksum: damage is found where it breaks the code of the pixels. Of 512 bytes overwritten at random
+    that is always the case, of 64 in 9 of 10 files.
+
     Raises:
-        FileNotFoundError, ValueError: the file is missing, truncated, or not an image; the message names it.
+        FileNotFoundError, ValueError: the file is missing, damaged, truncated, or not an image; the message names it.
     """
     content = _read_bytes(path, "image")
-    for start, (name, end) in _ENDS.items():
-        if content.startswith(start) and end not in content[-_TAIL:] and not _pillow_decodes(content):
-            raise ValueError(
-                f"{path} is truncated: a {name} file of {len(content)} bytes without its end; copy it again"
-            )
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
-    except cv2.error as error:
-        raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
-    if pixels is None:
-        raise ValueError(f"{path} cannot be decoded as an image ({len(content)} bytes); copy it again or remove it")
+    pixels = _decode_jpeg(content, path) if content.startswith(_JPEG) else _decode(content, path)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
@@ -141,11 +137,56 @@ def _read_bytes(path: str | os.PathLike, what: str) -> bytes:
         ) from error
 
 
-def _pillow_decodes(content: bytes) -> bool:
-    """Slow and strict; for whole files with a long appendix, such as the film behind a phone's photo."""
+def _decode_jpeg(content: bytes, path: str | os.PathLike) -> np.ndarray:
+    """(H, W, 3) uint8 RGB; opencv's pixels, but ValueError where data is damaged."""
     try:
-        with Image.open(io.BytesIO(content)) as file:
-            file.load()
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return True
+        *_, colours, _ = simplejpeg.decode_jpeg_header(content, strict=False)
+        pixels = simplejpeg.decode_jpeg(content, "CMYK" if colours in ("CMYK", "YCCK") else "RGB")
+    except ValueError as error:
+        if any(warning in str(error) for warning in _HARMLESS_WARNINGS):  # of the header, where simplejpeg stops
+            return _decode(content, path)
+        raise ValueError(
+            f"{path} is damaged or truncated, a JPEG ({len(content)} bytes): {error}; copy it again, or, if this is "
+            "the original and it looks whole, save it anew from an image viewer"
+        ) from error
+    if pixels.shape[2] == 4:
+        return _decode(content, path)  # libjpeg does not convert CMYK; opencv does, and turns it
+    return np.ascontiguousarray(_turned(pixels, _orientation(content)))
+
+
+def _orientation(content: bytes) -> int:
+    """EXIF's code of how a viewer turns the pixels of a JPEG, 1 to 8; 1, not at all, where it cannot be read."""
+    if b"Exif" not in content:
+        return 1
+    exif = Image.Exif()  # by itself, because `getexif` of the file takes the orientation in XMP, too; opencv does not
+    try:
+        exif.load(JpegImageFile(io.BytesIO(content)).info.get("exif", b""))
+        orientation = exif.get(_EXIF_ORIENTATION)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels (H, W, 3) as a viewer shows them. Source: Exif 2.32, tag 274, Orientation."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _decode(content: bytes, path: str | os.PathLike) -> np.ndarray:
+    """(H, W, 3) uint8 RGB through opencv."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+    except cv2.error as error:
+        raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
+    if pixels is None:
+        fault = (
+            "is truncated or damaged, a PNG" if content.startswith(_PNG) else "cannot be decoded as an image, a file"
+        )
+        raise ValueError(f"{path} {fault} of {len(content)} bytes; copy it again or remove it")
+    return pixels
