@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from xseg.data import PhotometricDistortion, RandomFlip, RandomResize, ScaleJitter, drop_vanished
+from xseg.data import PhotometricDistortion, RandomFlip, RandomResize, RandomScaleCrop, ScaleJitter, drop_vanished
 
 
 def sample(boxes_xyxy, size_hw=(96, 120)):
@@ -37,8 +37,10 @@ BLOCKS = [(10, 8, 50, 40), (60, 50, 110, 90), (70, 5, 100, 30)]
         RandomResize((40, 64, 150), longest=170),
         ScaleJitter((64, 64), (0.3, 2.0)),
         ScaleJitter((150, 100), (0.8, 1.5)),
+        RandomScaleCrop((64, 64), (0.5, 2.0)),
+        RandomScaleCrop((150, 100), (0.8, 1.5)),
     ],
-    ids=["flip", "resize", "jitter", "jitter wide"],
+    ids=["flip", "resize", "jitter", "jitter wide", "crop", "crop wide"],
 )
 def test_image_boxes_and_masks_stay_together(transform):
     """The box lies around the mask to a pixel, the image has the object's value inside, and labels follow."""
@@ -93,6 +95,40 @@ def test_jitter_fits_and_crops():
     torch.manual_seed(0)
     seen = [len(ScaleJitter((64, 64), (3, 3))(sample(BLOCKS))["labels"]) for _ in range(40)]
     assert min(seen) < 3, "crops lose objects"
+
+
+@pytest.mark.parametrize("transform", [ScaleJitter((64, 64), (2, 3)), RandomScaleCrop((64, 64), (1, 2))])
+def test_boxes_fit_what_a_crop_leaves_of_the_mask(transform):
+    """An L of a long foot and a thin stem: where a crop leaves its stem alone, the cut box would span the foot, too."""
+    torch.manual_seed(0)
+    boxes, masks = sample([(10, 8, 110, 90)]), torch.zeros(1, 96, 120, dtype=torch.uint8)
+    masks[:, 8:90, 10:16] = 1
+    masks[:, 84:90, 10:110] = 1
+    boxes["masks"] = tv_tensors.Mask(masks)
+    cut = 0
+    for _ in range(40):
+        out = transform(boxes)
+        for mask, box in zip(out["masks"], out["boxes_xyxy"], strict=True):
+            rows, columns = torch.nonzero(mask, as_tuple=True)
+            tight = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            assert (tight - box).abs().max() <= 1
+            cut += bool((columns.max() < 20) | (rows.min() > 20))
+    assert cut > 2, "crops that cut the object"
+
+
+def test_boxes_inside_stay_as_annotated():
+    inside = sample([(10, 8, 50, 40)])
+    finer = torch.tensor([[10.25, 8.25, 49.75, 39.75]])
+    inside["boxes_xyxy"] = tv_tensors.wrap(finer, like=inside["boxes_xyxy"])
+    assert RandomScaleCrop((96, 120), (1, 1))(inside)["boxes_xyxy"].tolist() == finer.tolist()
+
+
+def test_padding_shows_no_object_and_no_class():
+    """Half the scale leaves three quarters of the crop to padding."""
+    before = sample(BLOCKS)
+    before["mask"] = tv_tensors.Mask(torch.zeros(96, 120, dtype=torch.uint8))
+    out = RandomScaleCrop((96, 120), (0.5, 0.5))(before)
+    assert out["masks"].max() == 1 and out["masks"][:, 48:].max() == 0 and out["mask"][48:].min() == 255
 
 
 def test_without_objects_and_without_masks():

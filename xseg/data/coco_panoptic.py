@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
-from torchvision.ops import masks_to_boxes
 
 from xseg.data.classes import IGNORE, check_classes, voc_palette
 from xseg.data.coco import read_coco
 from xseg.data.datasets import require_folder
 from xseg.data.detection import DetectionDataset, ImageFile
 from xseg.data.images import read_image
+from xseg.data.transforms import boxes_around
 
 Path_ = str | os.PathLike
 
@@ -98,7 +98,7 @@ class CocoPanoptic(DetectionDataset):
         labels, crowds, rows = torch.tensor(objects, dtype=torch.int64).reshape(-1, 3).unbind(1)
         masks = which == rows[:, None, None]
         return dict(
-            boxes_xyxy=_boxes_around(masks),
+            boxes_xyxy=boxes_around(masks),
             labels=labels,
             iscrowd=crowds.bool(),
             area=masks.sum((1, 2)).double(),
@@ -114,10 +114,3 @@ def read_segment_ids(path: Path_) -> np.ndarray:
     """(H, W) int64 ids of a PNG in COCO's panoptic format. FileNotFoundError, ValueError: missing or unreadable."""
     red, green, blue = read_image(path).long()
     return (red + 256 * green + 256**2 * blue).numpy()
-
-
-def _boxes_around(masks: Tensor) -> Tensor:
-    """(M, 4) float32 of (M, H, W) bool; each box ends behind its last pixel."""
-    if len(masks) == 0:
-        return torch.zeros(0, 4)
-    return masks_to_boxes(masks) + torch.tensor([0.0, 0.0, 1.0, 1.0])

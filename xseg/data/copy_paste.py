@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.ops import masks_to_boxes
 
 from xseg.data.classes import IGNORE
-from xseg.data.transforms import PER_OBJECT
+from xseg.data.transforms import PER_OBJECT, boxes_around
 
 
 @TRANSFORMS.register_module()
@@ -73,7 +72,7 @@ def paste(sample: dict, other: dict, chosen: Tensor, min_pixels: int = 1, fill: 
     left = ~hidden | (seen.flatten(1).sum(dim=1) >= min_pixels)
     boxes = sample["boxes_xyxy"].as_subclass(Tensor).clone()
     shrunk = hidden & left
-    boxes[shrunk] = _boxes_of(seen[shrunk])
+    boxes[shrunk] = boxes_around(seen[shrunk])
     kept = dict(sample, boxes_xyxy=boxes, masks=seen)
     for key in sample.keys() & set(PER_OBJECT):
         rows = (kept[key].as_subclass(Tensor)[left], other[key].as_subclass(Tensor)[chosen])
@@ -81,11 +80,6 @@ def paste(sample: dict, other: dict, chosen: Tensor, min_pixels: int = 1, fill: 
     out["masks"] = tv_tensors.Mask(out["masks"])
     out["boxes_xyxy"] = tv_tensors.BoundingBoxes(out["boxes_xyxy"], format="XYXY", canvas_size=tuple(size_hw))
     return out
-
-
-def _boxes_of(masks: Tensor) -> Tensor:
-    """(M, H, W), each with a pixel -> (M, 4) tight boxes whose right and lower edges lie behind the last pixel."""
-    return masks_to_boxes(masks) + torch.tensor([0.0, 0, 1, 1])
 
 
 def _padded(value: Tensor, size_hw: list[int], fill: tuple = (0,)) -> Tensor:

@@ -185,8 +185,6 @@ def _decode(content: bytes, path: str | os.PathLike) -> np.ndarray:
     except cv2.error as error:
         raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
     if pixels is None:
-        fault = (
-            "is truncated or damaged, a PNG" if content.startswith(_PNG) else "cannot be decoded as an image, a file"
-        )
-        raise ValueError(f"{path} {fault} of {len(content)} bytes; copy it again or remove it")
+        kind = "is damaged or truncated, a PNG" if content.startswith(_PNG) else "cannot be decoded as an image"
+        raise ValueError(f"{path} {kind} ({len(content)} bytes); copy it again or remove it")
     return pixels

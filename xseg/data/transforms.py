@@ -12,6 +12,7 @@ import torch
 from mmengine.registry import TRANSFORMS
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.ops import masks_to_boxes
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -23,7 +24,8 @@ class RandomScaleCrop(v2.Transform):
     """Scale by a random factor, then crop at a random place, done as one resampling of the window that is kept.
 
     The window has crop / scale source pixels. Where it is larger than the image, the image lies at offset 0 and the
-    rest of the crop is padded: images with `fill`, masks with 255.
+    rest of the crop is padded: images with `fill`, semantic masks with 255, masks of objects with 0. Objects that
+    vanish are dropped, and boxes of objects with masks fit what is left of them.
 
     Args:
         size_hw: of the crop, in pixels.
@@ -65,7 +67,7 @@ class RandomScaleCrop(v2.Transform):
             max(1, round(kept * crop / window))
             for kept, crop, window in zip(kept_hw, self.size_hw, window_hw, strict=True)
         ]
-        mask = next((value for value in flat_inputs if isinstance(value, tv_tensors.Mask)), None)
+        mask = next((value for value in flat_inputs if _is_semantic(value)), None)
         for _ in range(self.tries):
             top, left = (
                 int(torch.randint(image - kept + 1, ())) for image, kept in zip(image_hw, kept_hw, strict=True)
@@ -79,7 +81,6 @@ class RandomScaleCrop(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         (height, width), out_hw = params["kept_hw"], params["out_hw"]
-        is_mask = isinstance(inpt, tv_tensors.Mask)
         value = self._call_kernel(F.crop, inpt, params["top"], params["left"], height, width)
         if [height, width] != out_hw:
             value = _resize(value, out_hw)
@@ -88,7 +89,10 @@ class RandomScaleCrop(v2.Transform):
             return value
         if isinstance(value, tv_tensors.Image):
             return tv_tensors.wrap(_pad(value.as_subclass(Tensor), right, below, self.fill), like=value)
-        return self._call_kernel(F.pad, value, [0, 0, right, below], fill=IGNORE if is_mask else self.fill)
+        return self._call_kernel(F.pad, value, [0, 0, right, below], fill=IGNORE if _is_semantic(value) else 0)
+
+    def forward(self, sample: dict) -> dict:
+        return fit_boxes(drop_vanished(super().forward(sample)))
 
     def _draw_scale(self) -> float:
         low, high = self.scale
@@ -134,7 +138,7 @@ class ScaleJitter(v2.Transform):
     """Fit the image into `size_hw` times a random factor, ratio kept, and crop what is larger at a random place.
 
     The result is at most `size_hw`; what is smaller stays so, since batches are padded on the device. Objects that
-    vanish are dropped.
+    vanish are dropped, and boxes of objects with masks fit what is left of them.
 
     Args:
         size_hw: pixels.
@@ -164,7 +168,7 @@ class ScaleJitter(v2.Transform):
         return _resize(value, params["out_hw"])
 
     def forward(self, sample: dict) -> dict:
-        return drop_vanished(super().forward(sample))
+        return fit_boxes(drop_vanished(super().forward(sample)))
 
 
 @TRANSFORMS.register_module()
@@ -207,6 +211,28 @@ def drop_vanished(sample: dict, min_side: float = 1.0) -> dict:
     return sample
 
 
+def fit_boxes(sample: dict) -> dict:
+    """The sample with tight boxes around the masks of objects that reach its border, where a crop may have cut them.
+
+    Of an object that is cut less may be left than its box, cut at the border, spans. Boxes inside stay as annotated:
+    they are finer than masks of whole pixels. Every mask must have a pixel, as after `drop_vanished`.
+    """
+    if "masks" not in sample or "boxes_xyxy" not in sample:
+        return sample
+    boxes = sample["boxes_xyxy"].as_subclass(Tensor).clone()
+    height, width = sample["boxes_xyxy"].canvas_size
+    cut = (boxes[:, :2] <= 0).any(dim=1) | (boxes[:, 2:] >= boxes.new_tensor([width, height])).any(dim=1)
+    boxes[cut] = boxes_around(sample["masks"].as_subclass(Tensor)[cut])
+    return sample | dict(boxes_xyxy=tv_tensors.wrap(boxes, like=sample["boxes_xyxy"]))
+
+
+def boxes_around(masks: Tensor) -> Tensor:
+    """(M, H, W), each with a pixel -> (M, 4) float32 tight boxes; right and lower edge lie behind the last pixel."""
+    if len(masks) == 0:
+        return torch.zeros(0, 4)
+    return masks_to_boxes(masks) + torch.tensor([0.0, 0, 1, 1])
+
+
 def largest_class_share(mask: Tensor) -> float:
     """Share of the commonest class among the pixels that are not 255; 1 where there is none."""
     counts = mask.as_subclass(Tensor).flatten().bincount(minlength=256)[:IGNORE]
@@ -232,6 +258,11 @@ def resample_labels(mask: Tensor, out_hw: Sequence[int]) -> Tensor:
         if values.shape[axis] != size:
             values = values.take((2 * np.arange(size) + 1) * values.shape[axis] // (2 * size), axis)
     return torch.from_numpy(values)
+
+
+def _is_semantic(value: Any) -> bool:
+    """Whether it is a mask (H, W) of classes; masks of objects are (M, H, W)."""
+    return isinstance(value, tv_tensors.Mask) and value.ndim == 2
 
 
 def _pad(image: Tensor, right: int, below: int, fill: Sequence[int]) -> Tensor:
