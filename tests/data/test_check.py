@@ -175,6 +175,8 @@ def test_every_fault_of_boxes_is_found_once(tmp_path):
     assert "annotation id 7 stands 2 times" in text and "annotation 6: image_id 9 is not in the file" in text
     dropped = check_dataset(coco(tmp_path, [box(1, (2, 3, 0, 10)), box(2, (2, 3, 4, 4))], drop_invalid=True))
     assert dropped.ok and "1 boxes without area inside their image are left out (drop_invalid)" in dropped.warnings[0]
+    nothing = check_dataset(coco(tmp_path, [box(1, (2, 3, 0, 10)), box(2, (2, 3, 4, -4))], drop_invalid=True))
+    assert [fault.kind for fault in nothing.faults] == ["no valid box"]
 
 
 def test_masks_are_looked_at_where_they_are_asked_for(tmp_path):

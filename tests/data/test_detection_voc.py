@@ -65,10 +65,24 @@ def test_wrong_objects_are_named(tmp_path, item, message):
         VOCDetection(write_detection(tmp_path, [("dog", 1, 1, 9, 9, 0), item]))
 
 
-def test_invalid_boxes_can_be_dropped(tmp_path):
-    root = write_detection(tmp_path, [("dog", 9, 1, 8, 9, 0), ("cat", -3, 1, 40, 9, 0)])
-    sample = VOCDetection(root, drop_invalid=True)[0]
+def test_invalid_boxes_can_be_dropped(tmp_path, monkeypatch):
+    messages = []
+    monkeypatch.setattr("xseg.data.detection.print_log", lambda message, **_: messages.append(message))
+    items = [("cat", -3, 1, 40, 9, 0), ("dog", 9, 1, 8, 9, 0), ("dog", "nan", 1, 8, 9, 0)]
+    sample = VOCDetection(write_detection(tmp_path, items), drop_invalid=True)[0]
     assert sample["boxes_xyxy"].tolist() == [[0, 0, 30, 9]] and sample["labels"].tolist() == [7]
+    (message,) = messages
+    assert message.startswith("2 of 3 objects are left out (drop_invalid)")
+    assert message.endswith(f"The first is {tmp_path / 'Annotations' / 'a.xml'}: object 2")
+    VOCDetection(write_detection(tmp_path, items[:1]), drop_invalid=True)
+    assert len(messages) == 1
+
+
+def test_a_set_without_a_valid_box_is_refused(tmp_path):
+    """Training went on without an object."""
+    root = write_detection(tmp_path, [("dog", 31, 1, 40, 9, 0), ("dog", 9, 1, 8, 9, 0)])
+    with pytest.raises(ValueError, match=r"a\.xml: object 1: .* of all other objects \(2\) .*nothing is left; correct"):
+        VOCDetection(root, drop_invalid=True)
 
 
 def test_wrong_files_are_named(tmp_path):

@@ -5,7 +5,9 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from trees import write_detection
 
+from xseg.data import VOCDetection
 from xseg.data.draw import Draw
 from xseg.engine import EvalSampler, TrainSampler, repeat_factors
 
@@ -26,6 +28,15 @@ def ranks(kind, world_size: int, monkeypatch, **options) -> list:
 def test_empty_data_set_is_refused(kind):
     with pytest.raises(ValueError, match="at least one image"):
         kind([], seed=0)
+
+
+def test_training_without_an_object_to_learn_is_refused(tmp_path):
+    difficult = [("dog", 1, 1, 9, 9, 1)]
+    dataset = VOCDetection(write_detection(tmp_path, difficult))
+    with pytest.raises(ValueError, match="VOCDetection has 1 images, but no object to learn"):
+        TrainSampler(dataset, seed=0)
+    TrainSampler(VOCDetection(write_detection(tmp_path, [*difficult, ("dog", 1, 1, 9, 9, 0)])), seed=0)
+    assert len(EvalSampler(dataset)) == 1
 
 
 def test_one_image_is_drawn_with_other_augmentation_each_time():

@@ -64,6 +64,9 @@ def check_detection(source: DetectionDataset | dict, name: str, num_threads: int
     if known.drop_invalid and invalid:
         some = f"{name}: {len(invalid)} boxes without area inside their image are left out (drop_invalid)"
         warnings.append(f"{some}, first {invalid[0][0].place}")
+        if len(invalid) == len(known.objects):
+            message = f"{invalid[0][0].place}: no box of the data set lies inside its image; correct the annotations"
+            faults.append(Fault("no valid box", name, invalid[0][0].place, message))
     elif invalid:
         for item, kind in invalid:
             corners = ", ".join(f"{side:g}" for side in item.box_xyxy)

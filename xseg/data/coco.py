@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.registry import DATASETS
 
 from xseg.data.datasets import require_folder
-from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, spans_of
+from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of
 from xseg.data.rle import run_lengths
 from xseg.data.shapes import shapes_counts, write_shapes
 
@@ -143,11 +143,16 @@ def _objects(
     image_of = np.array([index_of[row["image_id"]] for row in rows], np.int64)
     sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
     boxes_xyxy = boxes_of(rows, file)
-    boxes_xyxy, valid = clip_boxes(boxes_xyxy, sizes_hw, lambda index: place_of(file, rows[index]), drop_invalid)
+
+    def place(row: int) -> str:
+        return place_of(file, rows[row])
+
+    boxes_xyxy, valid = clip_boxes(boxes_xyxy, sizes_hw, place, drop_invalid)
     masks = None
     if with_masks:
         masks = _masks(rows, file, sizes_hw, valid, drop_invalid)
         valid &= masks != b""
+    report_dropped(valid, place)
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     area = [
         row.get("area") if row.get("area") is not None else side.prod() for row, side in zip(rows, sides, strict=True)

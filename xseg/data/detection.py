@@ -1,5 +1,6 @@
 """Data sets of images with boxes: a list of image files and one table of all objects; reading is the same for all."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS
 from torch import Tensor
 from torchvision import tv_tensors
@@ -96,6 +98,11 @@ class DetectionDataset(DrawnDataset):
         """(N, 2) int64: of every image as read; without opening one, for batches of like shapes."""
         return np.array([image.size_hw for image in self.images], np.int64)
 
+    @property
+    def num_learnable(self) -> int | None:
+        """Objects that are neither crowds nor difficult; None where they are read with their images."""
+        return None if self.objects is None else int((~_left_aside(self.objects)).sum())
+
     def labels_of(self, index: int) -> np.ndarray:
         """(M,) int64: the labels in an image, without opening it, for balanced sampling."""
         if self.objects is None:
@@ -149,9 +156,7 @@ class DetectionDataset(DrawnDataset):
         return sample
 
     def _drop_empty(self) -> None:
-        left_out = self.objects.iscrowd
-        if self.objects.difficult is not None:
-            left_out = left_out | self.objects.difficult
+        left_out = _left_aside(self.objects)
         before = np.concatenate([[0], np.cumsum(~left_out)])  # objects to learn before each row
         first, end = self.objects.spans.T
         kept = np.flatnonzero(before[end] > before[first])
@@ -194,6 +199,32 @@ def clip_boxes(
     return clipped, valid
 
 
+def report_dropped(valid: np.ndarray, place: Callable[[int], str]) -> None:
+    """Log how many objects a data set leaves out by drop_invalid, and the first.
+
+    Args:
+        valid: (A,) bool, which objects stay.
+        place: names the file and the annotation of a row.
+
+    Raises:
+        ValueError: none stays.
+    """
+    if valid.all():
+        return
+    first = place(int(valid.argmin()))
+    if not valid.any():
+        raise ValueError(
+            f"{first}: the boxes of this and of all other objects ({len(valid)}) are not finite, have no area, or lie "
+            "outside their images (or their masks cannot be read), so that nothing is left; correct the annotations"
+        )
+    print_log(
+        f"{np.sum(~valid)} of {len(valid)} objects are left out (drop_invalid): their boxes are not finite, have no "
+        f"area, or lie outside their images, or their masks cannot be read. The first is {first}",
+        logger="current",
+        level=logging.WARNING,
+    )
+
+
 def spans_of(image_of: np.ndarray, num_images: int) -> np.ndarray:
     """(N, 2): the rows of each image in a table sorted by `image_of` (A,)."""
     ends = np.cumsum(np.bincount(image_of, minlength=num_images))
@@ -207,6 +238,11 @@ def check_detection_classes(names: Sequence[str]) -> tuple[str, ...]:
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         raise ValueError(f"classes: names must differ, {', '.join(twice)} stands more than once")
     return tuple(names)
+
+
+def _left_aside(objects: Objects) -> np.ndarray:
+    """(A,) bool: crowds and difficult objects, which are not learned."""
+    return objects.iscrowd if objects.difficult is None else objects.iscrowd | objects.difficult
 
 
 def _check_ids(images: Sequence[ImageFile]) -> None:

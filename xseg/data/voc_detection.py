@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 
 from xseg.data.classes import VOC_CLASSES, read_classes, voc_palette
 from xseg.data.datasets import read_split, require_folder
-from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, spans_of
+from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of
 from xseg.data.images import IMAGE_SUFFIXES
 from xseg.data.voc_xml import read_voc_xml
 
@@ -113,6 +113,7 @@ def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], d
         return f"{xml_files[image_of[row]]}: object {int(table[row, 1])}"
 
     boxes_xyxy, valid = clip_boxes(table[:, 4:] - (1, 1, 0, 0), sizes_hw, place, drop_invalid)
+    report_dropped(valid, place)
     boxes_xyxy = boxes_xyxy[valid]
     return Objects(
         spans=spans_of(image_of[valid], len(files)),

@@ -41,6 +41,11 @@ class TrainSampler(Sampler):
         repeat_threshold: float | None = None,
     ) -> None:
         self.num_images = _count(dataset)
+        if getattr(dataset, "num_learnable", None) == 0:
+            raise ValueError(
+                f"{type(dataset).__name__} has {self.num_images} images, but no object to learn (crowds and difficult "
+                "ones do not count); check its annotations, its classes and its filters"
+            )
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.rank, self.world_size = get_dist_info()
