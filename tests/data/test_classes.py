@@ -40,6 +40,12 @@ def test_read_classes_leaves_out_blank_lines_and_comments(tmp_path):
     assert read_classes(tmp_path / "classes.txt") == ("road", "tall tree")
 
 
+def test_a_sign_inside_a_name_is_no_comment(tmp_path):
+    """C# was read as C."""
+    (tmp_path / "classes.txt").write_text("C#\nF# # a comment\nno#2\n#none\n")
+    assert read_classes(tmp_path / "classes.txt") == ("C#", "F#", "no#2")
+
+
 @pytest.mark.parametrize("text, message", [("a\nb\na\n", "a stands more than once"), ("# none\n", "names no class")])
 def test_read_classes_refuses(tmp_path, text, message):
     (tmp_path / "classes.txt").write_text(text)

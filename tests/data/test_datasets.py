@@ -9,9 +9,19 @@ import torch
 from mmengine.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
-from trees import write_pair, write_voc
+from trees import write_detection, write_pair, write_voc
 
-from xseg.data import VOC, VOC_CLASSES, Cityscapes, Draw, ImageMaskFolder, SegmentationDataset, collate, write_mask
+from xseg.data import (
+    VOC,
+    VOC_CLASSES,
+    Cityscapes,
+    Draw,
+    ImageMaskFolder,
+    SegmentationDataset,
+    VOCDetection,
+    collate,
+    write_mask,
+)
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 AUGMENT = [
@@ -154,6 +164,33 @@ def test_missing_and_empty_splits(tmp_path):
         VOC(tmp_path, "empty")
     with pytest.raises(ValueError, match="no images"):
         SegmentationDataset([], ["x"])
+
+
+@pytest.mark.parametrize("kind", [VOC, VOCDetection])
+def test_a_line_of_a_split_is_one_name(tmp_path, kind):
+    """`i1 old` was cut at the blank, so that i1 was trained in its place; a BOM hid in the first name."""
+    names = ["i1 old", "i1", "übung.2"]
+    write_voc(tmp_path, train=names)
+    write_detection(tmp_path, [("dog", 1, 1, 9, 9, 0)], ids=names)
+    folder = "Segmentation" if kind is VOC else "Main"
+    path = tmp_path / "ImageSets" / folder / "train.txt"
+    path.write_bytes("i1 old  \r\n\r\n i1\r\nübung.2\r\n".encode("utf-8-sig"))
+    dataset = kind(tmp_path)
+    assert [sample["meta"]["id"] for sample in dataset] == names
+    assert [Path(sample["meta"]["path"]).name for sample in dataset] == [f"{name}.jpg" for name in names]
+
+
+@pytest.mark.parametrize("kind", [VOC, VOCDetection])
+def test_two_images_of_one_name_are_refused(tmp_path, kind):
+    """The order of the folder chose one."""
+    write_voc(tmp_path, train=["a", "b"])
+    write_detection(tmp_path, [("dog", 1, 1, 9, 9, 0)], ids=["a", "b"])
+    Image.new("RGB", (30, 20)).save(tmp_path / "JPEGImages" / "other.jpg")
+    Image.new("RGB", (30, 20)).save(tmp_path / "JPEGImages" / "other.png")
+    assert len(kind(tmp_path)) == 2, "of no image that is listed"
+    Image.new("RGB", (30, 20)).save(tmp_path / "JPEGImages" / "b.png")
+    with pytest.raises(ValueError, match=r"b\.jpg and b\.png are both images of b; keep one of them"):
+        kind(tmp_path)
 
 
 def test_lone_stems_are_reported(tmp_path):

@@ -1,6 +1,7 @@
 """Class names, palettes and label tables of the data sets we know by name."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -87,12 +88,16 @@ def voc_palette(num_classes: int) -> list[tuple[int, int, int]]:
 
 
 def read_classes(path: str | os.PathLike) -> tuple[str, ...]:
-    """Class names from a text file, one a line in the order of their ids; blank lines and # comments are left out."""
+    """Class names from a text file, one a line in the order of their ids.
+
+    Blank lines are left out, and comments: what follows a # at the beginning of a line or behind a blank, so that the
+    class C# keeps its name.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file; write one class name per line, in the order of ids") from error
-    names = [name for line in lines if (name := line.split("#")[0].strip())]
+    names = [name for line in lines if (name := re.sub(r"(^|\s)#.*", "", line).strip())]
     if not names:
         raise ValueError(f"{path} names no class; write one class name per line, in the order of ids")
     return check_classes(names, path)

@@ -91,7 +91,7 @@ _COCO_SOURCE = "https://cocodataset.org (train2017.zip, val2017.zip, annotations
 def read_coco(path: Path_) -> dict:
     """The JSON's dict(images, annotations, categories, …); ValueError or FileNotFoundError naming the file."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         there = ", ".join(sorted(other.name for other in Path(path).parent.glob("*.json"))) or "none"
         raise FileNotFoundError(f"{path}: no such annotation file; JSON files there: {there}") from error

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from xseg.data.classes import read_classes
-from xseg.data.images import IMAGE_SUFFIXES, read_image
+from xseg.data.datasets import image_paths, read_split
+from xseg.data.images import read_image
 from xseg.data.voc_xml import VocObject, read_voc_xml
 
 SPLITS = ("train", "val")
@@ -51,10 +52,7 @@ def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: f
         raise FileExistsError(f"{out} exists and is not empty; choose another folder or remove it")
     if margin < 0:
         raise ValueError(f"margin must be 0 or more, got {margin}")
-    objects_of = {
-        split: {id: read_voc_xml(voc / "Annotations" / f"{id}.xml").objects for id in _ids(voc, split)}
-        for split in SPLITS
-    }
+    objects_of = {split: _objects_of(voc, split) for split in SPLITS}
     names = sorted({item.name for images in objects_of.values() for objects in images.values() for item in objects})
     if (voc / "classes.txt").exists():
         listed = read_classes(voc / "classes.txt")
@@ -66,8 +64,8 @@ def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: f
     counts = {}
     for split, images in objects_of.items():
         counts[split] = Counter(dict.fromkeys(names, 0))
-        for id, objects in images.items():
-            counts[split] += _cut_image(_image_of(voc, id), objects, out / split, margin)
+        for path, objects in images.items():
+            counts[split] += _cut_image(path, objects, out / split, margin)
     (out / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")  # last: where it stands, the crops do
     return {split: dict(found) for split, found in counts.items()}
 
@@ -85,15 +83,13 @@ def _cut_image(path: Path, objects: Sequence[VocObject], out: Path, margin: floa
     return counts
 
 
-def _ids(voc: Path, split: str) -> list[str]:
+def _objects_of(voc: Path, split: str) -> dict[Path, list[VocObject]]:
+    """The objects of every image of a list."""
     path = voc / "ImageSets" / "Main" / f"{split}.txt"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such list; a detection set in VOC layout has {_LAYOUT}")
-    return list(dict.fromkeys(words[0] for line in path.read_text().splitlines() if (words := line.split())))
-
-
-def _image_of(voc: Path, id: str) -> Path:
-    for suffix in IMAGE_SUFFIXES:
-        if (path := voc / "JPEGImages" / f"{id}{suffix}").exists():
-            return path
-    raise FileNotFoundError(f"{voc / 'JPEGImages' / id}: no such image ({'|'.join(IMAGE_SUFFIXES)})")
+    ids = list(dict.fromkeys(read_split(path)))
+    images = image_paths(voc / "JPEGImages", ids)
+    return {
+        image: read_voc_xml(voc / "Annotations" / f"{id}.xml").objects for id, image in zip(ids, images, strict=True)
+    }

@@ -39,11 +39,9 @@ class VOC(SegmentationDataset):
         image_dir, lists = root / "JPEGImages", root / "ImageSets" / "Segmentation"
         for folder in (root, image_dir, root / mask_dir, lists):
             require_folder(folder, root, f"JPEGImages/, {mask_dir}/, ImageSets/Segmentation/{split}.txt", _VOC_SOURCE)
-        suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-        pairs = [
-            (id, image_dir / f"{id}{suffixes.get(id, '.jpg')}", root / mask_dir / f"{id}.png")
-            for id in read_split(lists / f"{split}.txt")
-        ]
+        ids = read_split(lists / f"{split}.txt")
+        images = image_paths(image_dir, ids)
+        pairs = [(id, image, root / mask_dir / f"{id}.png") for id, image in zip(ids, images, strict=True)]
         if classes is None:
             classes = root / "classes.txt" if (root / "classes.txt").exists() else tables.VOC_CLASSES
         super().__init__(pairs, classes, palette, transforms, cache=cache)
@@ -162,13 +160,35 @@ _CITYSCAPES_SOURCE = "https://www.cityscapes-dataset.com (leftImg8bit_trainvalte
 
 
 def read_split(path: Path) -> list[str]:
+    """The ids of a list, one a line: file names without suffix, which may hold blanks.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such list, or it is empty.
+    """
     if not path.exists():
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.txt"))) or "none"
         raise FileNotFoundError(f"{path}: no such split; splits there: {there}")
-    ids = [words[0] for line in path.read_text(encoding="utf-8").splitlines() if (words := line.split())]
+    ids = [id for line in path.read_text(encoding="utf-8-sig").splitlines() if (id := line.strip())]
     if not ids:
         raise ValueError(f"{path} lists no image; write one id (file name without suffix) per line")
     return ids
+
+
+def image_paths(folder: Path, ids: Sequence[str]) -> list[Path]:
+    """The image of each id, whatever its suffix; {id}.jpg where there is none, which reading then names.
+
+    Raises:
+        ValueError: an id has two images, such as 1.jpg and 1.png.
+    """
+    paths: dict[str, Path] = {}
+    listed = set(ids)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.stem not in listed:
+            continue
+        if path.stem in paths:
+            raise ValueError(f"{paths[path.stem]} and {path.name} are both images of {path.stem}; keep one of them")
+        paths[path.stem] = path
+    return [paths.get(id, folder / f"{id}.jpg") for id in ids]
 
 
 def _files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:

@@ -67,7 +67,7 @@ def convert_labelme(
 def read_labelme(path: Path, folder: Path, drop_invalid: bool = False) -> tuple[CocoImage, int]:
     """The image of one file, its objects with a `label` in place of a category_id; and how many shapes are left out."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON, or not whole: {error}; copy it again") from error
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list) or not content.get("imagePath"):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from xseg.data.classes import VOC_CLASSES, voc_palette
+from xseg.data.datasets import read_split
 from xseg.data.images import write_mask
 
 NUM_TRAIN_AUG = 10_582
@@ -94,4 +95,4 @@ def _sbd_folder(root: Path) -> Path:
 def _ids(path: Path, remedy: str) -> set[str]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such list; {remedy}")
-    return set(path.read_text().split())
+    return set(read_split(path))

@@ -9,9 +9,8 @@ import numpy as np
 from mmengine.registry import DATASETS
 
 from xseg.data.classes import VOC_CLASSES, read_classes, voc_palette
-from xseg.data.datasets import read_split, require_folder
+from xseg.data.datasets import image_paths, read_split, require_folder
 from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of
-from xseg.data.images import IMAGE_SUFFIXES
 from xseg.data.voc_xml import read_voc_xml
 
 Path_ = str | os.PathLike
@@ -74,9 +73,8 @@ def list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
     image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
     for folder in (root, image_dir, xml_dir, lists):
         require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
-    suffixes = {path.stem: path.suffix for path in image_dir.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
     ids = read_split(lists / f"{split}.txt")
-    return [(image_dir / f"{id}{suffixes.get(id, '.jpg')}", xml_dir / f"{id}.xml") for id in ids]
+    return [(image, xml_dir / f"{id}.xml") for id, image in zip(ids, image_paths(image_dir, ids), strict=True)]
 
 
 def class_names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:

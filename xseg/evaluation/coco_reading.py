@@ -65,7 +65,7 @@ def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> Co
 
 def _read_rows(path: Path) -> list[dict]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file of results") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
