@@ -158,6 +158,7 @@ FLAT = shape("dog", [[2, 3], [12, 3], [7, 3]])
         ([shape("dog", [[1, 1], [2, 2]])], {}, r"shape 1 \(dog\): a polygon of 2 points"),
         ([shape("dog", [[1, 1], [2, 2], [3, None]])], {}, r"shape 1 \(dog\): points must be a list of \[x, y\]"),
         ([shape("dog", [[1, 1]], "circle")], {}, r"a circle of 1 points"),
+        ([shape("dog", [[1, 1], [1e15, 1]], "circle")], {}, r"within 1000000 pixels, got 1e\+15"),
         ([shape("dog", [[1, 1], [2, 2]], "spline")], {}, "a spline of 2 points"),
         ([shape(" ", [])], {}, "shape 1 has no label"),
         ([shape("dog", [[1, 1], [2, 2]], "mask", mask="x")], {}, "its mask is no PNG in base64"),

@@ -16,7 +16,7 @@ from PIL import Image
 
 from xseg.data.classes import read_classes
 from xseg.data.images import read_image
-from xseg.data.rle import encode_masks, mask_areas, run_lengths
+from xseg.data.rle import MAX_OUTLINE, encode_masks, mask_areas, run_lengths
 from xseg.data.to_coco import CocoImage, Written, check_free, tracked, write_coco
 
 Path_ = str | os.PathLike
@@ -121,6 +121,8 @@ def _outline(shape: dict, size_hw: tuple[int, int], place: str) -> list[float] |
         points = np.full((1, 2), np.nan)
     if not np.isfinite(points).all():
         raise ValueError(f"{place}: points must be a list of [x, y], got {str(shape.get('points'))[:60]}")
+    if np.abs(points).max(initial=0) > MAX_OUTLINE:
+        raise ValueError(f"{place}: points must lie within {MAX_OUTLINE} pixels, got {np.abs(points).max():g}")
     count = len(points)
     if (kind == "polygon" and count >= 3) or (kind == "rectangle" and count == 4):
         return points.ravel().tolist()
@@ -165,7 +167,10 @@ def _object(pieces: list[tuple], size_hw: tuple[int, int]) -> dict | None:
     masks = [outline for _, outline in pieces if isinstance(outline, np.ndarray)]
     codes = encode_masks(np.stack(masks)) if masks else []
     if polygons:
-        codes.append(run_lengths(polygons, size_hw))
+        try:
+            codes.append(run_lengths(polygons, size_hw))
+        except ValueError as error:
+            raise ValueError(f"{pieces[0][0]}: {error}") from error
     merged = coco_mask.merge(codes) if len(codes) > 1 else codes[0]
     (area,) = mask_areas([merged])
     if area == 0:

@@ -2,6 +2,10 @@
 
 A run-length mask is dict(size=[H, W], counts=text), pycocotools' compressed form with `counts` as str, so that it can
 be written to JSON as it stands.
+
+pycocotools' C code trusts what it is given: run lengths outside their alphabet or their image hang it or corrupt its
+memory, and polygons with huge coordinates take all memory there is. So `run_lengths` and `decode_masks`, by which masks
+of other people come in, check them first.
 """
 
 from collections.abc import Sequence
@@ -11,6 +15,9 @@ import torch
 from torch import Tensor
 
 RunLengths = dict  # dict(size=[H, W], counts=str)
+MAX_OUTLINE = 1_000_000  # pixels: longest way round a polygon, and largest coordinate; pycocotools takes 150 MB of it
+_MAX_PIXELS = 2**32 - 1  # of an image: runs have 32 bits
+_MAX_DIGITS = 7  # of 5 bits: what a 32-bit number needs
 
 
 def encode_masks(masks: Tensor | np.ndarray) -> list[RunLengths]:
@@ -44,17 +51,17 @@ def encode_region(pixels: np.ndarray, top: int, left: int, size_hw: Sequence[int
 
 
 def decode_masks(codes: Sequence[RunLengths], size_hw: Sequence[int]) -> Tensor:
-    """M run-length masks of an image of `size_hw` -> (M, H, W) uint8, 0 or 1."""
+    """M run-length masks of an image of `size_hw` -> (M, H, W) uint8, 0 or 1; ValueError as `run_lengths`."""
     from pycocotools import mask as coco_mask
 
     masks = torch.zeros(len(codes), *size_hw, dtype=torch.uint8)
     for mask, code in zip(masks, codes, strict=True):
-        mask.copy_(torch.from_numpy(coco_mask.decode(code)))
+        mask.copy_(torch.from_numpy(coco_mask.decode(run_lengths(code, size_hw))))
     return masks
 
 
 def mask_areas(codes: Sequence[RunLengths]) -> np.ndarray:
-    """(M,) float64: the pixels of each mask."""
+    """(M,) float64: the pixels of each mask, as `encode_masks` or `run_lengths` gave it."""
     from pycocotools import mask as coco_mask
 
     return np.array([float(coco_mask.area(code)) for code in codes])
@@ -64,34 +71,85 @@ def run_lengths(segmentation: list | dict, size_hw: Sequence[int]) -> RunLengths
     """COCO's three ways to write a mask, polygons and run lengths as numbers or as text, as one.
 
     Raises:
-        ValueError: it is none of the three, or of another size than the image; the message has no file name.
+        ValueError: it is none of the three, or does not belong to an image of that size; the message has no file name.
     """
     from pycocotools import mask as coco_mask
 
     height, width = (int(side) for side in size_hw)
+    if not 0 < height * width <= _MAX_PIXELS:
+        raise ValueError(f"a mask needs an image of 1 to {_MAX_PIXELS} pixels, got {height} x {width} (H x W)")
     if isinstance(segmentation, list):
         _check_polygons(segmentation)
         code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation, dict) and {"size", "counts"} <= segmentation.keys():
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"run lengths of size {segmentation['size']} for an image of {[height, width]} (H, W)")
-        code = segmentation
-        if isinstance(code["counts"], list):
-            if sum(code["counts"]) != height * width or min(code["counts"]) < 0:
-                raise ValueError(f"run lengths that sum to {sum(code['counts'])}, not to {height * width} pixels")
-            code = coco_mask.frPyObjects(code, height, width)
+        size, counts = segmentation["size"], segmentation["counts"]
+        if not isinstance(size, list | tuple) or list(size) != [height, width]:
+            raise ValueError(f"run lengths of size {size} for an image of {[height, width]} (H, W)")
+        if isinstance(counts, list):
+            _check_runs(np.asarray(counts), height * width)
+            code = coco_mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)
+        else:
+            _check_runs(_parse_counts(counts), height * width)
+            code = segmentation
     else:
         raise ValueError("a segmentation must be a list of polygons or dict(size, counts)")
     counts = code["counts"]
     return dict(size=[height, width], counts=counts if isinstance(counts, str) else counts.decode("ascii"))
 
 
+def _parse_counts(counts: str | bytes) -> np.ndarray:
+    """(R,) int64 run lengths of pycocotools' text, of which any may be wrong; ValueError where it is no such text.
+
+    A number is written in digits of 5 bits, the lowest first, as characters from "0" on; 32 marks that another digit
+    follows. From the fourth number on it is the difference to the one before the last.
+
+    Source: rleFrString in pycocotools' common/maskApi.c
+    """
+    if not isinstance(counts, str | bytes):
+        raise ValueError(f"the counts of run lengths must be a list or a text, got {type(counts).__name__}")
+    text = counts.encode("utf-8") if isinstance(counts, str) else counts
+    digits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    if not digits.size or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
+        raise ValueError(f"run lengths that are no text of COCO's: {text[:40]!r}")
+    ends = np.flatnonzero(digits & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _MAX_DIGITS:
+        raise ValueError(f"run lengths with a number of more than 32 bits: {text[:40]!r}")
+    shifts = 5 * (np.arange(len(digits)) - np.repeat(starts, lengths))
+    runs = np.add.reduceat((digits & 31) << shifts, starts)
+    runs -= np.where(digits[ends] & 16, 1 << 5 * lengths, 0)  # negative: the highest bit is set
+    for parity in (1, 2):
+        runs[parity::2] = runs[parity::2].cumsum()
+    return runs
+
+
+def _check_runs(runs: np.ndarray, pixels: int) -> None:
+    """ValueError for run lengths that do not fill the image."""
+    if runs.ndim != 1 or runs.dtype.kind != "i":
+        raise ValueError("run lengths must be a list of whole numbers")
+    if runs.sum() != pixels:
+        raise ValueError(f"run lengths that sum to {runs.sum()}, not to {pixels} pixels")
+    if runs.min() < 0:
+        raise ValueError(f"run lengths with a negative one, {runs.min()}")
+
+
 def _check_polygons(polygons: list) -> None:
-    """What pycocotools would take for a box, read beyond its end, or turn into an empty mask."""
+    """What pycocotools would take for a box, read beyond its end, turn into an empty mask or fill all memory with."""
     if not polygons:
         raise ValueError("an empty list of polygons")
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(f"a polygon must be a list of at least 3 points x, y, x, y, …, got {str(polygon)[:60]}")
-        if not np.isfinite(np.asarray(polygon, dtype=np.float64)).all():
+        try:
+            points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"a polygon with a coordinate that is no number: {error}") from error
+        if not np.isfinite(points).all():
             raise ValueError("a polygon with a coordinate that is not finite")
+        steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+        if np.abs(points).max() > MAX_OUTLINE or steps.sum() > MAX_OUTLINE:
+            raise ValueError(
+                f"a polygon of {steps.sum():.0f} pixels round, with coordinates up to {np.abs(points).max():g}; "
+                f"at most {MAX_OUTLINE} are read"
+            )

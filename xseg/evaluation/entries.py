@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from xseg.data.rle import RunLengths, encode_masks
+from xseg.data.rle import RunLengths, encode_masks, run_lengths
 
 MAX_DETECTIONS = 100  # an image, as COCO counts
 
@@ -49,11 +49,12 @@ def entry_of(sample: dict, result: dict, num_classes: int, with_masks: bool = Tr
         with_masks: keep the masks of samples and results that have them.
 
     Raises:
-        ValueError: a result whose lengths differ, whose numbers are not finite, or with a label out of range.
+        ValueError: a result whose lengths differ, whose numbers are not finite, or with a label out of range or a mask
+            that is none of its image.
     """
     meta = sample["meta"]
     size_hw = tuple(int(side) for side in meta["size_hw"])
-    found = _found(result, meta["id"], num_classes, with_masks)
+    found = _found(result, meta, num_classes, with_masks)
     return Entry(meta["id"], size_hw, _truth(sample, with_masks), found, meta.get("path"))
 
 
@@ -77,7 +78,8 @@ def _truth(sample: dict, with_masks: bool) -> Truth:
     )
 
 
-def _found(result: dict, id: int | str, num_classes: int, with_masks: bool) -> Found:
+def _found(result: dict, meta: dict, num_classes: int, with_masks: bool) -> Found:
+    id = meta["id"]
     boxes = _numpy(result["boxes_xyxy"], np.float64).reshape(-1, 4)
     scores, labels = _numpy(result["scores"], np.float64), _numpy(result["labels"], np.int64)
     masks = result.get("masks") if with_masks else None
@@ -89,12 +91,15 @@ def _found(result: dict, id: int | str, num_classes: int, with_masks: bool) -> F
     if len(labels) and not (0 <= labels.min() and labels.max() < num_classes):
         raise ValueError(f"image {id}: labels {labels.min()} to {labels.max()}, but there are {num_classes} classes")
     best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
-    return Found(boxes[best], scores[best], labels[best], None if masks is None else _codes(masks, best))
+    return Found(boxes[best], scores[best], labels[best], None if masks is None else _codes(masks, best, meta))
 
 
-def _codes(masks: Tensor | np.ndarray | list[RunLengths], rows: np.ndarray) -> list[RunLengths]:
+def _codes(masks: Tensor | np.ndarray | list[RunLengths], rows: np.ndarray, meta: dict) -> list[RunLengths]:
     if isinstance(masks, list):
-        return [masks[row] for row in rows]
+        try:
+            return [run_lengths(masks[row], meta["size_hw"]) for row in rows]
+        except ValueError as error:
+            raise ValueError(f"image {meta['id']}: a detection with {error}") from error
     return encode_masks(masks[rows.tolist()] if isinstance(masks, Tensor) else masks[rows])
 
 
