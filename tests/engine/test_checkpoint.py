@@ -108,6 +108,42 @@ def test_torn_checkpoint_is_skipped_and_named(tmp_path, caplog):
         assert find_resumable(tmp_path).name == "iter_4.pth"
 
 
+@pytest.mark.parametrize(
+    ("place", "byte"),
+    [
+        (0, 0),  # of the signature: zipfile raised BadZipFile, and the resume ended with a traceback
+        (46, 0xFF),  # of the first name: UnicodeDecodeError without the file's name
+    ],
+)
+def test_damaged_zip_directory_is_skipped(tmp_path, place, byte):
+    for step in (2, 4):
+        write(tmp_path / f"iter_{step}.pth", step)
+    damaged = tmp_path / "iter_4.pth"
+    content = bytearray(damaged.read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = byte
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match=r"iter_4\.pth: is damaged"):
+        read_checkpoint(damaged)
+    assert find_resumable(tmp_path).name == "iter_2.pth"
+
+
+def test_any_flipped_bit_is_read_or_refused_by_name(tmp_path):
+    """Of one bit flipped, at 300 places: whatever torch and zipfile raise becomes a ValueError that names the file."""
+    write(tmp_path / "iter_2.pth", 2)
+    content, places = (tmp_path / "iter_2.pth").read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for place in places.integers(0, len(content), 300):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(places.integers(8))
+        (tmp_path / "flipped.pth").write_bytes(flipped)
+        try:
+            read_checkpoint(tmp_path / "flipped.pth")
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith(f"{tmp_path}/flipped.pth: ")
+    assert refused > 30
+
+
 def test_last_checkpoint_outranks_an_older_run_with_higher_numbers(tmp_path):
     write(tmp_path / "iter_9000.pth", 9000)
     write(tmp_path / "iter_4.pth", 4)

@@ -17,6 +17,10 @@ from torch import Tensor, nn
 # Where the world keeps its weights inside a file: ours and OpenMMLab, torchvision and detectron2, others.
 WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 
+# What torch.load raises on flipped bytes, seen in files with one flipped bit each. UnpicklingError is apart: it also
+# stands for a whole file that holds code.
+DAMAGE = (RuntimeError, EOFError, LookupError, AssertionError, AttributeError, TypeError, ValueError)
+
 ORIGINS = (  # prefixes that all occur -> whose model it is
     (("backbone.", "decode_head."), "an mmsegmentation segmentor"),
     (("backbone.", "bbox_head."), "an mmdetection detector"),
@@ -55,8 +59,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
             f"{path}: contains Python code objects{what} (pickle) that xseg refuses to run; "
             "ask its author for a file of weights only, or for .safetensors"
         ) from None
-    except (RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: is damaged or no checkpoint ({str(error).splitlines()[0]})") from None
+    except DAMAGE as error:
+        raise ValueError(f"{path}: is damaged or no checkpoint ({error!r:.200})") from None
     return _named(path, content)
 
 
@@ -156,8 +160,11 @@ def _check_head(path: Path) -> bool:
     if head.startswith(b"PK"):
         if not zipfile.is_zipfile(path):
             raise ValueError(f"{path}: is cut off (its end is missing); fetch it again or take the one before")
-        with zipfile.ZipFile(path) as archive:
-            packed = [member.filename for member in archive.infolist() if member.file_size > member.compress_size]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                packed = [member.filename for member in archive.infolist() if member.file_size > member.compress_size]
+        except (zipfile.BadZipFile, UnicodeDecodeError) as error:  # the directory at its end
+            raise ValueError(f"{path}: is damaged ({error}); fetch it again or take the one before") from None
         if packed:
             raise ValueError(f"{path}: holds packed data ({packed[0]}), which torch never writes; refused unread")
         return True
