@@ -85,7 +85,8 @@ def train(
         with tempfile.TemporaryDirectory(prefix="xseg-dry-run-") as folder:
             _shorten(cfg)
             runner = _run(cfg, Path(folder), False, load_from)
-            print(f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({_name(cfg)})")
+            if runner.rank == 0:
+                print(f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({_name(cfg)})")
             return runner
     return _run(cfg, Path(work_dir or cfg.get("work_dir") or f"work_dirs/{_name(cfg)}"), resume, load_from, seed)
 

@@ -13,7 +13,7 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     pin_memory=True,
-    sampler=dict(type=TrainSampler, same_orientation=16),  # the images of a step over all processes
+    sampler=dict(type=TrainSampler, same_orientation=True),
     collate_fn=dict(type=collate),
     dataset=dict(
         type=CocoDetection,

@@ -106,9 +106,15 @@ class Objects:
 SIZES = [(10, 20)] * 9 + [(20, 10)] * 4 + [(10, 10)] * 2  # 11 wide (a square is), 4 tall
 
 
+def in_steps_of(images: int, *args, **options) -> TrainSampler:
+    sampler = TrainSampler(*args, **options)
+    sampler.skip_to(0, images)
+    return sampler
+
+
 def test_rows_are_of_one_orientation_and_hold_every_image():
     """11 wide and 4 tall in rows of 3: 4 rows of wide, 2 of tall; one wide and two tall images come twice."""
-    sampler = TrainSampler(Objects(SIZES), seed=0, same_orientation=3)
+    sampler = in_steps_of(3, Objects(SIZES), seed=0, same_orientation=True)
     wide = set(range(9)) | {13, 14}
     epochs = [take(sampler, 54)[i : i + 18] for i in (0, 18, 36)]
     for epoch in epochs:
@@ -124,22 +130,26 @@ def test_rows_are_of_one_orientation_and_hold_every_image():
 
 
 def test_fewer_images_than_a_row():
-    draws = take(TrainSampler(Objects(SIZES[:2]), seed=0, same_orientation=4), 8)
+    draws = take(in_steps_of(4, Objects(SIZES[:2]), seed=0, same_orientation=True), 8)
     assert sorted(d.index for d in draws[:4]) == [0, 0, 1, 1]
-    in_order = take(TrainSampler(Objects(SIZES[8:11]), shuffle=False, seed=0, same_orientation=2), 6)
+    in_order = take(in_steps_of(2, Objects(SIZES[8:11]), shuffle=False, seed=0, same_orientation=True), 6)
     assert [d.index for d in in_order] == [0, 0, 1, 2, 0, 0]
 
 
-OPTIONS = [dict(same_orientation=4), dict(repeat_threshold=0.5), dict(same_orientation=4, repeat_threshold=0.5)]
+OPTIONS = [
+    dict(same_orientation=True),
+    dict(repeat_threshold=0.5),
+    dict(same_orientation=True, repeat_threshold=0.5),
+]
 LABELS = [[0]] * 12 + [[0, 1]] * 2 + [[2, 2, 0]]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("position", [0, 5, 40, 333])
 def test_skip_to_continues_rows_and_repeats(options, position):
-    sampler = TrainSampler(Objects(SIZES, LABELS), seed=5, **options)
+    sampler = in_steps_of(4, Objects(SIZES, LABELS), seed=5, **options)
     whole = take(sampler, position + 40)
-    sampler.skip_to(position)
+    sampler.skip_to(position, 4)
     assert take(sampler, 40) == whole[position:]
 
 
@@ -148,11 +158,11 @@ def test_skip_to_continues_rows_and_repeats(options, position):
 def test_ranks_share_rows_and_repeats(options, world_size, monkeypatch):
     """A step of 4 images over all ranks is one row, so every rank's share of it has one orientation."""
     data = Objects(SIZES, LABELS)
-    whole = take(TrainSampler(data, seed=5, **options), 80)
+    whole = take(in_steps_of(4, data, seed=5, **options), 80)
     parts = []
     for rank in range(world_size):
         monkeypatch.setattr("xseg.engine.sampler.get_dist_info", lambda rank=rank: (rank, world_size))
-        parts.append(take(TrainSampler(data, seed=5, **options), 80 // world_size))
+        parts.append(take(in_steps_of(4, data, seed=5, **options), 80 // world_size))
     assert [draw for step in zip(*parts, strict=True) for draw in step] == whole
     if "same_orientation" in options:
         kinds = [np.diff(data.sizes_hw[draw.index])[0] >= 0 for draw in whole]
@@ -178,8 +188,8 @@ def test_images_come_as_often_as_their_factor():
 
 def test_options_that_the_data_cannot_serve():
     with pytest.raises(ValueError, match=r"same_orientation needs a data set with sizes_hw, .*; got range"):
-        TrainSampler(range(3), seed=0, same_orientation=2)
+        TrainSampler(range(3), seed=0, same_orientation=True)
     with pytest.raises(ValueError, match="repeat_threshold needs a data set with labels_of"):
         TrainSampler(range(3), seed=0, repeat_threshold=0.1)
-    with pytest.raises(ValueError, match="same_orientation must be a number of images of at least 1, got 0"):
-        TrainSampler(Objects(SIZES), seed=0, same_orientation=0)
+    with pytest.raises(ValueError, match="same_orientation must be True or False, got 16; the number of"):
+        TrainSampler(Objects(SIZES), seed=0, same_orientation=16)

@@ -79,17 +79,11 @@ class TrainLoop(IterBasedTrainLoop):
     def _batches(self) -> Iterator:
         batch_size = getattr(self.dataloader.batch_sampler, "batch_size", None) or self.dataloader.batch_size
         self._images_per_iter = batch_size * get_world_size()
-        in_a_row = getattr(self.dataloader.sampler, "same_orientation", None)
-        if in_a_row is not None and in_a_row % self._images_per_iter:
-            raise ValueError(
-                f"train_dataloader.sampler.same_orientation is {in_a_row}, but a step takes {self._images_per_iter} "
-                "images over all processes; give it that number or a multiple"
-            )
         self._position = 0
         if self._iter > 0:
             known = self.runner.message_hub.get_info("position")
             self._position = self._iter * self._images_per_iter if known is None else known
-        self.dataloader.sampler.skip_to(self._position)
+        self.dataloader.sampler.skip_to(self._position, self._images_per_iter)
         with _own_signals(self.dataloader):
             return iter(self.dataloader)
 

@@ -25,9 +25,9 @@ class TrainSampler(Sampler):
         dataset: anything with a length; a `DetectionDataset` for the last two.
         shuffle: a new permutation in every epoch; otherwise the order of the data set.
         seed: the same on all ranks; None draws one and shares it. mmengine hands in the seed of the run.
-        same_orientation: so many images in a row are all wide (width >= height) or all tall, which saves padding: the
-            images of a step over all ranks, or a multiple. Every image comes once in an epoch, but for the few that
-            fill up the last row of either kind.
+        same_orientation: the images of a step over all ranks are all wide (width >= height) or all tall, which saves
+            padding. Every image comes once in an epoch, but for the few that fill up the last step of either kind. How
+            many images a step takes is told to `skip_to`; another number gives another order.
         repeat_threshold: share of the images below which a class is rare; images with rare classes come more often,
             see `repeat_factors`.
     """
@@ -37,7 +37,7 @@ class TrainSampler(Sampler):
         dataset: Sized,
         shuffle: bool = True,
         seed: int | None = None,
-        same_orientation: int | None = None,
+        same_orientation: bool = False,
         repeat_threshold: float | None = None,
     ) -> None:
         self.num_images = _count(dataset)
@@ -50,10 +50,14 @@ class TrainSampler(Sampler):
         self.seed = sync_random_seed() if seed is None else seed
         self.rank, self.world_size = get_dist_info()
         self.start = 0  # position in the global stream, over all ranks
-        if same_orientation is not None and same_orientation < 1:
-            raise ValueError(f"same_orientation must be a number of images of at least 1, got {same_orientation}")
-        self.same_orientation, self._is_wide, self._repeats = same_orientation, None, None
-        if same_orientation is not None:
+        self.images_per_step = 1  # over all ranks
+        if not isinstance(same_orientation, bool):
+            raise ValueError(
+                f"same_orientation must be True or False, got {same_orientation}; the number of images follows the "
+                "batch size and the number of processes"
+            )
+        self._is_wide, self._repeats = None, None
+        if same_orientation:
             height, width = _needed(dataset, "sizes_hw", "same_orientation").T
             self._is_wide = width >= height
         if repeat_threshold is not None:
@@ -61,11 +65,16 @@ class TrainSampler(Sampler):
             labels = [labels_of(index) for index in range(self.num_images)]
             self._repeats = repeat_factors(labels, len(dataset.classes), repeat_threshold)
 
-    def skip_to(self, position: int) -> None:
-        """Let the next iterator begin at this global position: nothing before it is drawn or loaded."""
+    def skip_to(self, position: int, images_per_step: int = 1) -> None:
+        """Let the next iterator begin at this global position: nothing before it is drawn or loaded.
+
+        Args:
+            position: images before it, over all ranks.
+            images_per_step: of a training step, over all ranks; `same_orientation` needs it.
+        """
         if position < 0:
             raise ValueError(f"position must be 0 or more, got {position}")
-        self.start = position
+        self.start, self.images_per_step = position, images_per_step
 
     def __iter__(self) -> Iterator[Draw]:
         position = self.start + self.rank
@@ -101,7 +110,7 @@ class TrainSampler(Sampler):
 
     def _in_rows(self, order: torch.Tensor, epoch: int) -> torch.Tensor:
         """The same images in rows of one orientation; the last row of each is filled up from its beginning."""
-        is_wide, length = torch.from_numpy(self._is_wide)[order], self.same_orientation
+        is_wide, length = torch.from_numpy(self._is_wide)[order], self.images_per_step
         rows = []
         for images in (order[is_wide], order[~is_wide]):
             places = torch.arange(-(-len(images) // length) * length) % max(len(images), 1)
