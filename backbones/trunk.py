@@ -85,4 +85,6 @@ def check_levels(out: Sequence[str]) -> tuple[str, ...]:
 
 def scale_channels(channels: int, width: float, divisor: int = 8) -> int:
     """`channels * width`, rounded to a multiple of `divisor`: of 8, so that every kernel stays aligned."""
+    if not 0 < width < float("inf"):
+        raise ValueError(f"width must be a number above 0, got {width}")
     return max(divisor, round(channels * width / divisor) * divisor)
