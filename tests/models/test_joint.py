@@ -10,7 +10,7 @@ from PIL import Image
 from backbones import AlignedXception
 from heads import FCOS, DeepLabV3Plus, MaskRCNN, RetinaNet
 from heads.boxes import Detections
-from xseg.models import Detector, JointModel, Segmentor, SmpLoss
+from xseg.models import CrossEntropy, Detector, JointModel, Segmentor, SmpLoss
 from xseg.results import JointResult
 
 LEVELS = ("c2", "c3", "c4", "c5")
@@ -57,6 +57,18 @@ def test_losses_of_both_heads_fall(head, first):
         optimizer.step()
         values.append(total.item())
     assert values[-1] < values[0] and all(torch.isfinite(p).all() for p in model.parameters())
+
+
+class Box(CrossEntropy):
+    """A loss of the pixels that has the name of one of the boxes."""
+
+
+@torch.no_grad()
+def test_losses_of_pixels_and_boxes_keep_apart():
+    """The detection head's loss_box used to replace that of the pixels."""
+    model = joint(*BOXES[1], losses=[dict(type=Box)]).eval()
+    losses = model(torch.rand(2, 3, 96, 128), samples(), mode="loss")
+    assert list(losses) == ["loss_box", "loss_class", "loss_box_2", "loss_centre"]
 
 
 def test_the_same_weights_give_what_two_models_give():

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus, FCNHead
-from xseg.models import CrossEntropy, Inference, Preprocessor, Segmentor, SmpDecoder, SmpLoss
+from xseg.models import CrossEntropy, Dice, Inference, Preprocessor, Segmentor, SmpDecoder, SmpLoss
 
 
 def segmentor(**options) -> Segmentor:
@@ -91,6 +92,31 @@ def test_losses_are_weighted_and_named():
     two = both(**data, mode="loss")
     assert one.keys() == {"loss_ce"} and two.keys() == {"loss_ce", "loss_dice"}
     torch.testing.assert_close(two["loss_ce"], 2 * one["loss_ce"])
+
+
+@pytest.mark.parametrize(
+    "losses, names",
+    [
+        ([{"type": CrossEntropy}, {"type": CrossEntropy, "weight": 100.0}], "loss_ce loss_ce_2"),
+        ([{"type": Dice}, {"type": SmpLoss, "name": "Dice", "weight": 100.0}], "loss_dice loss_dice_2"),
+        ([{"type": Dice}, {"type": CrossEntropy}] + 2 * [{"type": Dice}], "loss_dice loss_ce loss_dice_2 loss_dice_3"),
+    ],
+    ids=["twice", "two-kinds", "thrice"],
+)
+@torch.no_grad()
+def test_losses_of_one_name_are_all_terms_of_the_sum(losses, names):
+    """The last one of a name used to replace the others: of cross-entropy and 100 x cross-entropy only the second."""
+    names = names.split()
+    aux = {"type": FCNHead, "num_classes": 4, "level": -2}
+    model = segmentor(out=("c2", "c4", "c5"), aux_head=aux, losses=losses).eval()
+    data = model.data_preprocessor(batch((33, 33), (33, 33)), training=True)
+    together = model(**data, mode="loss")
+    assert list(together) == [*names, *(f"aux_{name}" for name in names)]
+    alone = 0
+    for loss in list(model.losses):
+        model.losses = nn.ModuleList([loss])
+        alone += sum(model(**data, mode="loss").values())
+    torch.testing.assert_close(sum(together.values()), alone)
 
 
 def test_auxiliary_head_trains_and_is_gone_in_prediction():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from heads.boxes import Selection
 from heads.upsampling import CoarseLogits, labels_of, upsample
 from xseg.models.detector import fit, in_original_pixels, target_of
-from xseg.models.losses import CrossEntropy
+from xseg.models.losses import CrossEntropy, named_terms
 from xseg.models.model import Model, as_image, build
 from xseg.models.segmentor import pixel_losses
 from xseg.panoptic import Merging, merge
@@ -113,7 +113,8 @@ class JointModel(Model):
         features = self.features_of(padded)
         pixels = pixel_losses(self.head, self.losses, features, masks)
         found = self.detection_head(features[self.detection_from :])
-        return pixels | self.detection_head.loss(found, [target_of(sample) for sample in samples])
+        objects = self.detection_head.loss(found, [target_of(sample) for sample in samples])
+        return named_terms([*pixels.items(), *objects.items()])
 
     def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
         padded, sizes = self.fit(images, [sample["input_hw"] for sample in samples], self.size)

@@ -6,7 +6,7 @@ and never store upsampled logits; `SmpLoss`, which does, brings the others of se
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,21 @@ def weighted_losses(losses: Sequence[nn.Module], logits: Tensor, masks: Tensor, 
             value = loss(upsample(wide(logits), masks.shape[-2:], align_corners), masks.long())
         values.append(loss.weight * value)
     return values
+
+
+def named_terms(terms: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """(name, value) of each term of a loss -> one entry a term; a name that comes again gets _2, _3, …
+
+    mmengine trains the sum of all entries whose name holds "loss".
+    """
+    named: dict[str, Tensor] = {}
+    for name, value in terms:
+        unique, count = name, 1
+        while unique in named:
+            count += 1
+            unique = f"{name}_{count}"
+        named[unique] = value
+    return named
 
 
 class PixelLoss(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from heads.upsampling import CoarseLogits, upsample
 from xseg.models.inference import Inference
-from xseg.models.losses import CrossEntropy, weighted_losses
+from xseg.models.losses import CrossEntropy, named_terms, weighted_losses
 from xseg.models.model import Model, as_image, build
 
 
@@ -133,10 +133,10 @@ def pixel_losses(
     """Each loss of a head's logits, upsampled to the masks (N, H, W), times its weight."""
     losses = list(losses)
     values = weighted_losses(losses, head(features), masks, head.align_corners)
-    return {loss_name(loss): value for loss, value in zip(losses, values, strict=True)}
+    return named_terms(zip(map(loss_name, losses), values, strict=True))
 
 
 def loss_name(loss: nn.Module) -> str:
-    """Key in the log: loss_ce, loss_dice, …; mmengine sums all keys that hold "loss"."""
+    """Name of the kind of loss in the log: loss_ce, loss_dice, …"""
     name = type(getattr(loss, "loss", loss)).__name__
     return "loss_" + name.removesuffix("Loss").replace("CrossEntropy", "Ce").lower()
