@@ -55,7 +55,10 @@ class FPN(nn.Module):
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
         if tuple(in_strides) != self.in_strides:
-            raise ValueError(f"this pyramid was built for strides {self.in_strides}, not {tuple(in_strides)}")
+            raise ValueError(
+                f"this pyramid was built for strides {self.in_strides}, not {tuple(in_strides)}: "
+                "build the model anew with that output stride"
+            )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         merged: list[Tensor] = []  # deep to shallow, one a stride

@@ -177,10 +177,15 @@ class SmpBackbone(_Adapted):
         return [maps[index] for index in self.picked]
 
 
+DOUBLING = ("UnetPlusPlus", "MAnet", "Linknet", "FPN")  # smp's decoders in which every level has twice the last size
+FIXED_RATES = ("DeepLabV3", "DeepLabV3Plus", "PAN")  # and those with rates or sizes of one output stride
+
+
 class SmpDecoder(nn.Module):
     """A decoder of segmentation-models-pytorch as a head: "Unet", "UnetPlusPlus", "FPN", "PAN", "UPerNet", "MAnet", …
 
-    The backbone must give all five levels, `out=("c1", "c2", "c3", "c4", "c5")`, as these decoders skip none.
+    The backbone must give all five levels, `out=("c1", "c2", "c3", "c4", "c5")`, as these decoders skip none. Decoders
+    in `DOUBLING` need output stride 32; those in `FIXED_RATES` keep the output stride that they are built for.
 
     Shapes: features (N, in_channels[i], H / in_strides[i], W / in_strides[i]) -> logits (N, num_classes, H, W).
 
@@ -197,12 +202,23 @@ class SmpDecoder(nn.Module):
             raise ValueError(
                 f"SmpDecoder needs five levels, got {len(in_channels)}: set the backbone's out=('c1', …, 'c5')"
             )
-        self.num_classes = num_classes
+        self.name, self.num_classes, self.output_stride = name, num_classes, in_strides[-1]
+        self.set_strides(in_strides)
         model = _smp_model(name, tuple(in_channels), num_classes, in_strides[-1], options)
         self.decoder, self.segmentation_head = model.decoder, model.segmentation_head
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """smp's decoders keep their atrous rates at every stride."""
+        """ValueError for strides at which this decoder does not work; nothing else depends on them."""
+        if self.name in DOUBLING and list(in_strides) != [2, 4, 8, 16, 32]:
+            raise ValueError(
+                f"smp's {self.name} doubles the size from level to level, so it needs output stride 32, "
+                f"got strides {tuple(in_strides)}"
+            )
+        if self.name in FIXED_RATES and in_strides[-1] != self.output_stride:
+            raise ValueError(
+                f"smp's {self.name} was built for output stride {self.output_stride}, not {in_strides[-1]}: "
+                "build the model anew with that one"
+            )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         n, _, h, w = features[0].shape

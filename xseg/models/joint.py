@@ -75,8 +75,8 @@ class JointModel(Model):
         if channels_last:
             self.to(memory_format=torch.channels_last)
 
-    def set_output_stride(self, output_stride: int) -> None:
-        super().set_output_stride(output_stride)
+    def set_head_strides(self) -> None:
+        super().set_head_strides()
         self.detection_head.set_strides(self.backbone.strides[self.detection_from :])
 
     def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):

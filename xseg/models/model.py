@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 
 import numpy as np
@@ -24,7 +25,6 @@ class Model(BaseModel):
     def __init__(self, backbone: nn.Module | dict, head: nn.Module | dict, preprocessor: nn.Module | dict | None):
         super().__init__(data_preprocessor=build(preprocessor) or Preprocessor())
         self.backbone = build(backbone)
-        self.features = {"in_channels": self.backbone.channels, "in_strides": self.backbone.strides}
         self.head = build(head, **self.features)
         self.classes: tuple[str, ...] = tuple(f"class {index}" for index in range(self.num_classes))
         self.palette: list[tuple[int, int, int]] | None = None
@@ -37,9 +37,22 @@ class Model(BaseModel):
     def num_classes(self) -> int:
         return self.head.num_classes
 
+    @property
+    def features(self) -> dict[str, Sequence[int]]:
+        """Channels and strides of the backbone's maps, under the names by which heads take them."""
+        return {"in_channels": self.backbone.channels, "in_strides": self.backbone.strides}
+
     def set_output_stride(self, output_stride: int) -> None:
-        """Change the resolution of the features, also after training; atrous rates follow, weights stay."""
-        self.backbone.set_output_stride(output_stride)
+        """Change the resolution of the features, also after training; atrous rates follow, weights stay.
+
+        Raises ValueError if the backbone or a head does not take this stride; the model is then as it was before.
+        """
+        with restored_on_error(self):
+            self.backbone.set_output_stride(output_stride)
+            self.set_head_strides()
+
+    def set_head_strides(self) -> None:
+        """Tell every head the strides that the backbone has now."""
         self.head.set_strides(self.backbone.strides)
 
     def deploy(
@@ -89,6 +102,23 @@ class Model(BaseModel):
         from xseg.weights.safe import push_to_hub
 
         return push_to_hub(self, repository, private, token)
+
+
+@contextmanager
+def restored_on_error(model: nn.Module) -> Iterator[None]:
+    """If the body raises, every module of the model gets back the attributes, parts and tensors that it had.
+
+    This undoes what was assigned, not what was written into a tensor.
+    """
+    tables = ("_modules", "_parameters", "_buffers")
+    before = {m: {**vars(m), **{name: dict(vars(m)[name]) for name in tables}} for m in model.modules()}
+    try:
+        yield
+    except BaseException:
+        for module, attributes in before.items():
+            vars(module).clear()
+            vars(module).update(attributes)
+        raise
 
 
 def build(config: nn.Module | dict | None, **arguments):

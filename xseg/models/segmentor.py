@@ -59,8 +59,8 @@ class Segmentor(Model):
             for module in filter(None, (self.backbone, self.head, self.aux_head)):
                 module.compile()
 
-    def set_output_stride(self, output_stride: int) -> None:
-        super().set_output_stride(output_stride)
+    def set_head_strides(self) -> None:
+        super().set_head_strides()
         if self.aux_head is not None:
             self.aux_head.set_strides(self.backbone.strides)
 

@@ -1,0 +1,142 @@
+"""What all models share: the output stride changes whole or not at all."""
+
+import pytest
+import torch
+from peers import shake
+from torch import nn
+
+from backbones import AlignedXception, PreactXception, Xception
+from heads import FCOS, ClassificationHead, DeepLabV3Plus, FasterRCNN, FCNHead, MaskRCNN, RetinaNet
+from xseg.models import Classifier, Detector, InceptionV3, JointModel, Segmentor, SmpBackbone, SmpDecoder, TimmBackbone
+
+LEVELS = ("c2", "c3", "c4", "c5")
+PIXELS = dict(type=DeepLabV3Plus, num_classes=3, channels=8, low_channels=8)
+FCN = dict(type=FCNHead, num_classes=3)
+SMALL = dict(num_classes=2, channels=8)
+DETECTION = {
+    "retinanet": dict(type=RetinaNet, num_convs=1, **SMALL),
+    "fcos": dict(type=FCOS, num_convs=1, **SMALL),
+    "faster_rcnn": dict(type=FasterRCNN, hidden=16, **SMALL),
+    "mask_rcnn": dict(type=MaskRCNN, hidden=16, mask_convs=1, **SMALL),
+}
+BACKBONES = {
+    "xception41": dict(type=AlignedXception, depth=41, width=0.125),
+    "preact": dict(type=PreactXception, depth=41, width=0.125),
+    "xception": dict(type=Xception, width=0.125),
+    "timm": dict(type=TimmBackbone, name="resnet18"),
+    "smp": dict(type=SmpBackbone, name="resnet18"),
+}
+
+
+class Rigid(nn.Module):
+    """A head, or a part of one, that was built for one output stride."""
+
+    num_classes, align_corners = 3, False
+
+    def __init__(self, in_channels, in_strides):
+        super().__init__()
+        self.built_for, self.conv = tuple(in_strides), nn.Conv2d(in_channels[-1], 3, 1)
+
+    def set_strides(self, in_strides):
+        if tuple(in_strides) != self.built_for:
+            raise ValueError(f"built for strides {self.built_for}, not {tuple(in_strides)}")
+
+    def forward(self, features):
+        return self.conv(features[-1])
+
+
+def detector(backbone: str = "xception41", head: str = "fcos") -> Detector:
+    return Detector(dict(BACKBONES[backbone], out=LEVELS), dict(DETECTION[head]), size=None)
+
+
+def joint() -> JointModel:
+    backbone = dict(BACKBONES["xception41"], out=LEVELS)
+    return JointModel(backbone, dict(PIXELS), dict(DETECTION["fcos"]), (1, 2), detection_from=1)
+
+
+def deployed(model: nn.Module) -> nn.Module:
+    return model.eval().deploy(size_hw=(64, 64))
+
+
+REFUSING = {
+    **{f"detector-{name}": lambda name=name: detector(name) for name in BACKBONES},
+    **{f"detector-{name}": lambda name=name: detector(head=name) for name in DETECTION},
+    "joint": joint,
+    "segmentor": lambda: Segmentor(dict(BACKBONES["xception41"]), dict(type=Rigid)),
+    "segmentor-aux": lambda: Segmentor(dict(BACKBONES["xception41"]), dict(PIXELS), aux_head=dict(type=Rigid)),
+    "segmentor-timm": lambda: Segmentor(dict(BACKBONES["timm"]), dict(type=Rigid)),
+    "classifier": lambda: Classifier(InceptionV3(0.125), dict(type=ClassificationHead, num_classes=3)),
+    "swin": lambda: Segmentor(dict(type=TimmBackbone, name="swin_tiny_patch4_window7_224", img_size=96), dict(FCN)),
+    "deployed-detector": lambda: deployed(detector()),
+    "deployed-timm": lambda: deployed(detector("timm")),
+    "deployed-joint": lambda: deployed(joint()),
+}
+
+
+def outputs(value) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [tensor for item in value for tensor in outputs(item)] if isinstance(value, (list, tuple)) else []
+
+
+def parts(model: nn.Module) -> list[tuple]:
+    """Every module and tensor by name and identity, and what a convolution does with its input."""
+    modules = [(name, id(m), getattr(m, "stride", 0), getattr(m, "dilation", 0)) for name, m in model.named_modules()]
+    return modules + [(name, id(value)) for name, value in (*model.named_parameters(), *model.named_buffers())]
+
+
+@pytest.mark.parametrize("kind", REFUSING)
+@torch.no_grad()
+def test_an_output_stride_that_a_part_refuses_changes_nothing(kind):
+    """The backbone used to keep the new stride, and the head read its maps as if they had the old one."""
+    torch.manual_seed(0)
+    model = REFUSING[kind]().eval()
+    images = torch.rand(1, 3, 96, 96)
+    before, known, strides = outputs(model(images)), parts(model), model.backbone.strides
+    with pytest.raises(ValueError, match="stride"):
+        model.set_output_stride(8)
+    assert model.backbone.strides == strides and parts(model) == known
+    for value, expected in zip(outputs(model(images)), before, strict=True):
+        assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@torch.no_grad()
+def test_a_model_at_another_output_stride_is_the_one_that_is_built_for_it(backbone):
+    """Also deployed: its folded weights go into the network that another library builds for the new stride."""
+    levels = ("c2", "c4", "c5")
+    fine, coarse = (
+        Segmentor(dict(BACKBONES[backbone], out=levels, output_stride=stride), dict(PIXELS), aux_head=dict(FCN))
+        for stride in (8, 32)
+    )
+    fine = shake(fine).float().eval()
+    coarse.eval().load_state_dict(fine.state_dict())
+    images = torch.rand(1, 3, 64, 64)
+    expected = fine(images)
+    moved = coarse.deploy(size_hw=(64, 64))
+    for model in (coarse, moved):
+        model.set_output_stride(8)
+        assert model.features["in_strides"] == fine.backbone.strides == (4, 8, 8)
+        assert (model(images) - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ["UnetPlusPlus", "MAnet", "Linknet", "FPN"])
+def test_decoders_of_smp_that_double_every_level_refuse_repeated_strides(name):
+    """They were built, and stopped at the first image with "Sizes of tensors must match"."""
+    backbone, head = dict(BACKBONES["xception41"], out=("c1", *LEVELS)), dict(type=SmpDecoder, name=name, num_classes=3)
+    with pytest.raises(ValueError, match=rf"{name} doubles the size .* got strides \(2, 4, 8, 16, 16\)"):
+        Segmentor(dict(backbone, output_stride=16), dict(head))
+    model = Segmentor(backbone, head).eval()
+    with pytest.raises(ValueError, match=rf"{name} doubles the size .* got strides \(2, 4, 8, 8, 8\)"):
+        model.set_output_stride(8)
+    assert model(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["DeepLabV3", "DeepLabV3Plus", "PAN"])
+def test_decoders_of_smp_with_fixed_rates_keep_their_output_stride(name):
+    """At another stride their atrous rates of the old one read the maps at other distances than in training."""
+    backbone = dict(BACKBONES["xception41"], out=("c1", *LEVELS), output_stride=16)
+    model = Segmentor(backbone, dict(type=SmpDecoder, name=name, num_classes=3)).eval()
+    with pytest.raises(ValueError, match=f"{name} was built for output stride 16, not 8"):
+        model.set_output_stride(8)
+    assert model(torch.rand(1, 3, 128, 128)).shape == (1, 3, 128, 128)
