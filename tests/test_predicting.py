@@ -5,10 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import xseg.predicting
+from backbones import AlignedXception
+from heads import DeepLabV3Plus
+from xseg.cli import main
 from xseg.drawing import write_image
+from xseg.models import Inference, Segmentor
 from xseg.predicting import AT_ONCE, predict
+from xseg.weights import save_safetensors
 
 COUNT = 3 * AT_ONCE
+SMALL = dict(
+    type=Segmentor,
+    backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.25),
+    head=dict(type=DeepLabV3Plus, num_classes=3, channels=8, low_channels=8),
+)
 
 
 class Result:
@@ -64,3 +75,24 @@ def test_an_unreadable_image_stops_no_other(folder):
 def test_what_cannot_be_written_is_told(folder, name):
     with pytest.raises(OSError, match="no space left"):
         list(predict(Mean(full=name), [folder / "in"], folder / "out"))
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ([], {}),
+        (["--flip"], {"flip": True}),
+        (["--scales", "0.5", "1"], {"scales": (0.5, 1.0)}),
+        (["--window", "64", "96"], {"window_hw": (64, 96)}),
+    ],
+)
+def test_options_change_only_what_they_say(options, changes, folder, monkeypatch):
+    """An option replaced the config's whole `Inference`: min_size_hw, align_corners, longest and overlap were lost."""
+    given = dict(min_size_hw=(65, 65), align_corners=True, longest=200, overlap=0.5)
+    config = {**SMALL, "inference": dict(type=Inference, **given)}
+    model = Segmentor(**{key: value for key, value in config.items() if key != "type"})
+    save_safetensors(model, config, folder / "x.safetensors")
+    models = []
+    monkeypatch.setattr(xseg.predicting, "predict", lambda model, *_: models.append(model) or [])
+    assert main(["predict", f"{folder}/x.safetensors", f"{folder}/in", *options]) == 0
+    assert vars(models[0].inference) == vars(Inference(**{**given, **changes}))

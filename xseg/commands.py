@@ -60,8 +60,9 @@ def run_eval_json(arguments) -> int:
 
 
 def run_predict(arguments) -> int:
+    from dataclasses import replace
+
     from xseg.loading import load
-    from xseg.models import Inference
     from xseg.predicting import find_images, predict
 
     find_images(arguments.inputs)  # wrong paths are told before the model is loaded
@@ -69,12 +70,13 @@ def run_predict(arguments) -> int:
         model = load(arguments.config, arguments.weights, arguments.device)
     else:
         model = load(arguments.weights, device=arguments.device)
-    if not hasattr(model, "inference") and (arguments.window or arguments.scales or arguments.flip):
-        raise ValueError("--window, --scales and --flip are for segmentation; this model classifies images")
+    views = {"window_hw": arguments.window, "scales": arguments.scales, "flip": arguments.flip}
+    if views := {name: value for name, value in views.items() if value}:
+        if not hasattr(model, "inference"):
+            raise ValueError(f"--window, --scales and --flip are for a Segmentor, this is a {type(model).__name__}")
+        model.inference = replace(model.inference, **views)
     if arguments.output_stride:
         model.set_output_stride(arguments.output_stride)
-    if arguments.window or arguments.scales or arguments.flip:
-        model.inference = Inference(arguments.window, scales=arguments.scales or (1.0,), flip=arguments.flip)
     if arguments.deploy or arguments.backend:
         model = model.deploy(arguments.deploy, backend=arguments.backend or "torch")
     for line in predict(model, arguments.inputs, arguments.out):

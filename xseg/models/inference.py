@@ -4,6 +4,7 @@ Papers: multi-scale and flip as in Chen et al. 2018 (arXiv:1802.02611), Section 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from heads.upsampling import CoarseLogits, Upsampling, labels_of, scores_of, win
 Network = Callable[[Tensor], CoarseLogits]  # (N, 3, H, W) -> logits of any size that cover H x W
 
 
+@dataclass
 class Inference:
     """Labels of whole images or, with `window_hw`, of overlapping windows whose scores are averaged.
 
@@ -33,27 +35,21 @@ class Inference:
             nothing is smoothed before. False: 513 become 256, smoothed.
     """
 
-    def __init__(
-        self,
-        window_hw: Sequence[int] | None = None,
-        overlap: float = 1 / 3,
-        scales: Sequence[float] = (1.0,),
-        flip: bool = False,
-        min_size_hw: Sequence[int] = (1, 1),
-        align_corners: bool = False,
-        longest: int | None = None,
-    ):
-        if not 0 <= overlap < 1:
-            raise ValueError(f"overlap must be a share of the window in [0, 1), got {overlap}")
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"scales must be positive factors, at least one, got {tuple(scales)}")
-        self.window_hw = None if window_hw is None else tuple(window_hw)
-        self.overlap = overlap
-        self.scales = tuple(scales)
-        self.flip = flip
-        self.min_size_hw = tuple(min_size_hw)
-        self.align_corners = align_corners
-        self.longest = longest
+    window_hw: Sequence[int] | None = None
+    overlap: float = 1 / 3
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    min_size_hw: Sequence[int] = (1, 1)
+    align_corners: bool = False
+    longest: int | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap must be a share of the window in [0, 1), got {self.overlap}")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales must be positive factors, at least one, got {tuple(self.scales)}")
+        self.window_hw = None if self.window_hw is None else tuple(self.window_hw)
+        self.scales, self.min_size_hw = tuple(self.scales), tuple(self.min_size_hw)
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> labels (N, H, W) uint8."""
