@@ -32,8 +32,9 @@ class Result:
     def write(self, out: Path, name: str) -> None:
         if name == self.full:
             raise OSError("no space left")
-        out.mkdir(parents=True, exist_ok=True)
-        (out / f"{name}.txt").write_text(self.summary())
+        path = out / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.summary())
 
 
 class Mean:
@@ -75,6 +76,35 @@ def test_an_unreadable_image_stops_no_other(folder):
 def test_what_cannot_be_written_is_told(folder, name):
     with pytest.raises(OSError, match="no space left"):
         list(predict(Mean(full=name), [folder / "in"], folder / "out"))
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/x.png"], ["x"]),
+        (["a/x.png", "a/y.png"], ["x", "y"]),
+        (["one/cam/x.png", "two/cam/x.png"], ["one/cam/x", "two/cam/x"]),
+        (["a/x.png", "a/deep/x.png"], ["x", "deep/x"]),
+        (["a/x.png", "a/x.jpg", "a/y.png"], ["x.png", "x.jpg", "y"]),
+        (["a/x.png", "a/x.jpg", "a/x.jpg.png"], ["x.png", "x.jpg", "x.jpg.png"]),
+        (["a/b_x_png.png", "a/b/x.png", "a/b/x.jpg"], ["b_x_png", "b/x.png", "b/x.jpg"]),
+    ],
+)
+def test_every_image_has_files_of_its_own_below_the_common_folder(files, names, tmp_path):
+    """one/cam/x.png and two/cam/x.png both became cam_x_png, and two threads wrote that file at once."""
+    for index, file in enumerate(files):
+        write_image(tmp_path / file, np.full((4, 5, 3), 10 * index, np.uint8))
+    list(predict(Mean(), [tmp_path / file for file in files], tmp_path / "out"))
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.txt")}
+    assert written == {f"{name}.txt" for name in names}
+    greys = [int((tmp_path / "out" / f"{name}.txt").read_text().split()[1]) for name in names]
+    np.testing.assert_allclose(greys, 10 * np.arange(len(files)), atol=1)  # JPEG may round
+
+
+def test_an_image_given_twice_is_predicted_once(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    inputs = ["in/00.png", "./in/00.png", folder / "in" / "00.png", "in/../in/0?.png"]
+    assert len(list(predict(Mean(), inputs, "out"))) == 10
 
 
 @pytest.mark.parametrize(

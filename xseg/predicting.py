@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +21,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
     """Image files behind files, folders (not their subfolders) and glob patterns, each once, in order."""
-    found: dict[Path, None] = {}
+    images: dict[str, Path] = {}
     for item in map(str, inputs):
         path = Path(item)
         if path.is_dir():
@@ -32,8 +32,22 @@ def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
             matches = [Path(m) for m in sorted(glob.glob(item, recursive=True)) if Path(m).is_file()]
         if not matches:
             raise FileNotFoundError(f"{item}: no such image, no folder with images, and no pattern that matches any")
-        found |= dict.fromkeys(matches)
-    return [*found]
+        for match in matches:
+            images.setdefault(os.path.abspath(match), match)
+    return [*images.values()]
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """For each image a name of its own: its path below the folder that all are in, without the suffix.
+
+    The suffix stays where two images would share the name without it.
+    """
+    paths = [Path(os.path.abspath(image)) for image in images]
+    common = os.path.commonpath([path.parent for path in paths])
+    whole = [path.relative_to(common).as_posix() for path in paths]
+    bare = [name.removesuffix(path.suffix) for name, path in zip(whole, paths, strict=True)]
+    counts, taken = Counter(bare), set(whole)
+    return [b if counts[b] == 1 and b not in taken else w for b, w in zip(bare, whole, strict=True)]
 
 
 def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Iterator[str]:
@@ -41,16 +55,14 @@ def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os
 
     While the network computes, the next images are read and the files of the last ones written (see `write` of
     results); all are there at the end. An image that cannot be read is named in its line and does not stop the others;
-    a ValueError at the end tells how many there were. Two images of one name in different folders keep their folder's
-    name in front.
+    a ValueError at the end tells how many there were. Images of several folders keep their folders below the common
+    one (`output_names`).
     """
     images, out, failed = find_images(inputs), Path(out), 0
-    stems = [path.stem for path in images]
     keep_freed_memory()
     writing: deque[Future] = deque()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for path, reading in zip(images, _read_ahead(pool, images), strict=True):
-            name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}_{path.name.replace('.', '_')}"
+        for path, name, reading in zip(images, output_names(images), _read_ahead(pool, images), strict=True):
             try:
                 image, start = reading.result(), time.perf_counter()
                 result = model.predict(image)
