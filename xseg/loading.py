@@ -15,6 +15,7 @@ from xseg.data.classes import imagenet_classes
 from xseg.engine import latest_checkpoints
 from xseg.weights import Weights, load_weights, read_weights
 from xseg.weights.files import is_tf_folder
+from xseg.weights.sources import SAFE_NAME
 
 OUR_PACKAGES = ("backbones.", "heads.", "xseg.models.")
 SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -30,7 +31,7 @@ def load(
 
     Args:
         source: a checkpoint of ours (it holds its own model config), the work dir of a training (its best checkpoint
-            is taken), "hf:ORG/NAME", or a config's path or name.
+            is taken), a folder with a `model.safetensors`, "hf:ORG/NAME", or a config's path or name.
         weights: for a config, what to load: anything that `xseg.weights.read_weights` takes or returned. Default the
             config's own `weights`; without any the model is as initialised. Those of a backbone alone leave the head
             so.
@@ -50,15 +51,16 @@ def load(
 
 
 def resolve_weights(source: str | os.PathLike) -> str | os.PathLike:
-    """Of a work dir its best checkpoint, or its last if none was best; anything else as it is."""
+    """Of a work dir its best checkpoint, or its last if none was best, or the `model.safetensors` of a folder without;
+    anything else as it is."""
     path = Path(source)
     if not path.is_dir() or is_tf_folder(path):
         return source
     best = sorted(path.glob("best_*.pth"), key=lambda file: file.stat().st_mtime)
-    found = best or latest_checkpoints(path)[:1]
-    if not found:
-        raise FileNotFoundError(f"{path} holds no checkpoint (.pth); train first, or name the file")
-    return found[-1]
+    files = best or latest_checkpoints(path)[:1] or [path / SAFE_NAME]
+    if not files[-1].is_file():
+        raise FileNotFoundError(f"{path} holds no checkpoint (.pth) and no {SAFE_NAME}; train first, or name the file")
+    return files[-1]
 
 
 def without_downloads(model: dict) -> None:

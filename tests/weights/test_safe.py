@@ -46,6 +46,22 @@ def test_there_and_back_bit_by_bit(model, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
 
 
+def test_a_folder_as_the_hub_keeps_it(model, tmp_path, monkeypatch):
+    """Both were taken for something else: a work dir without a checkpoint, a model of the Hub."""
+    folder = tmp_path / "org" / "name"
+    save_safetensors(model, CONFIG, folder / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    for source in (folder, "org/name", f"hf:{folder}", "hf:org/name", "hf:./org/name"):
+        again = xseg.load(source, device="cpu")
+        assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+    with pytest.raises(FileNotFoundError, match=r"org holds no model\.safetensors"):
+        xseg.load(f"hf:{folder.parent}")
+    with pytest.raises(FileNotFoundError, match=r"/nowhere/model: no such folder"):
+        xseg.load("hf:/nowhere/model")
+    with pytest.raises(FileNotFoundError, match=r"org holds no checkpoint \(\.pth\) and no model\.safetensors"):
+        xseg.load(folder.parent)
+
+
 def test_a_card_cannot_name_foreign_code(model, tmp_path):
     save_safetensors(model, {**CONFIG, "type": "subprocess.run"}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"asks for 'subprocess.run', which is no model of xseg: refused"):

@@ -17,6 +17,7 @@ from xseg.weights.published import PUBLISHED
 
 PIECE = 1 << 20
 TIMEOUT = 30  # seconds without an answer
+SAFE_NAME = "model.safetensors"  # of a model on the Hub, and in a folder that is a copy of one
 
 
 def locate(source: str | os.PathLike) -> Path:
@@ -86,21 +87,27 @@ def verify(path: Path, digest: str = "") -> None:
 
 
 def from_hub(name: str) -> Path:
-    """`model.safetensors` of a model on the Hugging Face Hub, "ORG/NAME" or "ORG/NAME@REVISION"."""
+    """`model.safetensors` of a model on the Hugging Face Hub, "ORG/NAME" or "ORG/NAME@REVISION", or of a folder."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
+    folder = Path(name).expanduser()
+    if (folder / SAFE_NAME).is_file():
+        return folder / SAFE_NAME
+    if folder.is_absolute() or name.startswith("."):  # no name on the Hub
+        problem = f"{folder} holds no {SAFE_NAME}" if folder.is_dir() else f"{folder}: no such folder"
+        raise FileNotFoundError(f"{problem}; give a folder with one, or hf:ORG/NAME")
     repository, _, revision = name.partition("@")
     try:
-        return Path(hf_hub_download(repository, "model.safetensors", revision=revision or None))
+        return Path(hf_hub_download(repository, SAFE_NAME, revision=revision or None))
     except LocalEntryNotFoundError:
         raise ConnectionError(
             f"cannot fetch {repository} from the Hugging Face Hub; fetch "
-            f"https://huggingface.co/{repository}/resolve/main/model.safetensors on another machine and give its path "
+            f"https://huggingface.co/{repository}/resolve/main/{SAFE_NAME} on another machine and give its path "
             f"instead (the Hub's own cache is {constants.HF_HUB_CACHE})"
         ) from None
     except EntryNotFoundError:
-        raise FileNotFoundError(f"{repository} on the Hugging Face Hub has no model.safetensors") from None
+        raise FileNotFoundError(f"{repository} on the Hugging Face Hub has no {SAFE_NAME}") from None
     except HfHubHTTPError as error:
         raise FileNotFoundError(f"{repository}: no such public model on the Hugging Face Hub ({error})") from None
 
