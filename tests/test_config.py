@@ -1,11 +1,15 @@
+import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
+import xseg
+from backbones import AlignedXception, PreactXception, Xception
 from xseg.config import (
-    check_config,
     fill_num_classes,
     fill_rates,
     find_config,
@@ -113,8 +117,119 @@ def test_a_misspelt_key_in_a_file_is_refused(tmp_path, change, message):
     assert message in str(caught.value)
 
 
-def test_variables_of_ones_own_are_no_faults():
-    check_config(Config({"crop": (3, 3), "my_classes": ["a"]}))
+def test_variables_that_a_file_reads_are_no_faults_and_not_kept(tmp_path):
+    """In the file itself, or in one that it inherits from; the config that a run saves is without them."""
+    text = load_config("quickstart").pretty_text
+    (tmp_path / "base.py").write_text(f"steps = 5\nsize = 3\n{text}")
+    (tmp_path / "mine.py").write_text("_base_ = 'base.py'\nrate = 0.5\nlog_level = 'INFO'\nresume = bool(rate)\n")
+    with pytest.raises(KeyError, match=r"unknown key 'steps'; .*nothing reads it"):
+        load_config(tmp_path / "mine.py")
+    (tmp_path / "base.py").write_text(f"steps = 5\n{text}\ntrain_cfg['max_iters'] = steps\n")
+    cfg = load_config(tmp_path / "mine.py")
+    assert cfg.train_cfg.max_iters == 5
+    assert "steps" not in cfg and "rate" not in cfg
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("max_iterz = 5", "unknown key 'max_iterz'; did you mean 'train_cfg.max_iters'?"),
+        ("log_levle = 'INFO'", "unknown key 'log_levle'; did you mean 'log_level'?"),
+        ("env_cfg['cudnn_bench'] = True", "unknown key env_cfg.cudnn_bench; did you mean 'cudnn_benchmark'?"),
+        ("env_cfg['mp_cfg']['num_threads'] = 1", "unknown key env_cfg.mp_cfg.num_threads"),
+        ("randomness['sead'] = 1", "unknown key randomness.sead; did you mean 'seed'?"),
+        ("default_hooks['checkpont'] = None", "unknown key default_hooks.checkpont; did you mean 'checkpoint'?"),
+        ("default_hooks['checkpoint']['max_keep_ckptss'] = 3", "did you mean 'max_keep_ckpts'?"),
+        (
+            "custom_hooks.append(dict(type='EMAHook', momentun=0.1))",
+            "did you mean 'momentum'?; EMAHook has no such argument",
+        ),
+    ],
+)
+def test_keys_that_were_accepted_in_silence_are_refused(tmp_path, change, message):
+    """Each of these trained without what it asked for, or died at the first save."""
+    text = load_config("quickstart").pretty_text
+    (tmp_path / "mine.py").write_text(f"{text}\n{change}\n")
+    with pytest.raises(KeyError) as caught:
+        load_config(tmp_path / "mine.py")
+    assert message in caught.value.args[0]
+
+
+def test_arguments_of_averaged_models_are_the_hooks():
+    hook = dict(type="EMAHook", momentum=0.1, update_buffers=True)
+    load_config("quickstart", {"custom_hooks": [hook]})
+
+
+def test_a_config_object_is_checked_as_a_file_and_left_as_it_was(tmp_path):
+    """`overrides` were merged without a look by `xseg.train`, and ignored by `xseg.evaluate`, as was `data_root`."""
+    cfg = load_config("quickstart")
+    for call in (xseg.train, lambda cfg, **given: xseg.evaluate(cfg, "none.pth", **given)):
+        with pytest.raises(KeyError, match=r"did you mean 'train_cfg\.max_iters'"):
+            call(cfg, overrides={"train_cfg.max_iter": 1})
+    with pytest.raises(KeyError, match="unknown key 'max_iterz'"):
+        xseg.train(Config(dict(model={}, max_iterz=5)))
+    again = load_config(cfg, {"train_cfg.max_iters": 1}, data_root=tmp_path)
+    assert again.train_cfg.max_iters == 1 and again.val_dataloader.dataset.root == str(tmp_path)
+    assert cfg.train_cfg.max_iters > 1 and cfg.val_dataloader.dataset.root != str(tmp_path)
+
+
+@pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("network", [AlignedXception, Xception, PreactXception])
+def test_a_width_that_is_no_factor_is_refused(network, width):
+    """Widths of 0 and -1 built a network of 8 channels everywhere."""
+    with pytest.raises(ValueError, match="width must be a number above 0"):
+        network(width=width)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "mask_rcnn_quickstart", "xception_cells"])
+def test_json_says_what_py_says(tmp_path, name):
+    cfg = load_config(name)
+    cfg.dump(tmp_path / "mine.json")
+    saved = load_config(tmp_path / "mine.json")
+    assert saved.model.backbone.type == "AlignedXception" if "quickstart" in name else "Xception"
+    assert saved.train_cfg.max_iters == cfg.train_cfg.max_iters
+    assert MODELS.get(saved.model.type) is cfg.model.type
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": {"type": "subprocess.check_output", "args": ["touch", "ran"]}}, "model.type is 'subprocess"),
+        ({"model": {"type": "os.system"}}, "model.type is 'os.system', which no registered class"),
+        ({"model": {"type": "evil.Model"}}, "model.type is 'evil.Model'"),
+        ({"model": {"type": "evil"}}, "model.type is 'evil'"),
+        ({"model": {"head": [{"type": ["os.system"]}]}}, "model.head.0.type is"),
+        ({"optim_wrapper": {"constructor": "evil.Model"}}, "optim_wrapper.constructor is 'evil.Model'"),
+        ({"custom_hooks": [{"type": "EMAHook", "ema_type": "evil.Model"}]}, "custom_hooks.0.ema_type is 'evil.Model'"),
+        ({"custom_imports": {"imports": ["evil"]}}, "custom_imports is {'imports': ['evil']}, which imports code"),
+        ({"default_scope": "evil"}, "default_scope is 'evil', which imports code"),
+        ({"model": {"_scope_": "evil", "type": "Segmentor"}}, "model._scope_ is 'evil', which imports code"),
+        ({"_base_": "evil.py"}, "a JSON config has no _base_"),
+        ({"max_iterz": 5}, "unknown key 'max_iterz'"),
+    ],
+)
+def test_a_json_config_runs_no_code(tmp_path, monkeypatch, change, message):
+    """With `type: subprocess.check_output` the command ran; `custom_imports`, scopes and bases ran what they name."""
+    for name in ("evil.py", "evil/registry.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text(json.dumps(change))
+    for call in (load_config, xseg.train, xseg.load):
+        with pytest.raises((ValueError, KeyError)) as caught:
+            call(tmp_path / "mine.json")
+        assert "mine.json" in caught.value.args[0] and message in caught.value.args[0]
+    assert not (tmp_path / "ran").exists() and "evil" not in sys.modules
+
+
+def test_a_broken_json_config_names_file_and_line(tmp_path):
+    (tmp_path / "mine.json").write_text('{"model":\n {"type" "Segmentor"}}')
+    with pytest.raises(ValueError, match=r"mine\.json: line 2: Expecting ':'"):
+        load_config(tmp_path / "mine.json")
+    (tmp_path / "mine.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"mine\.json: must hold a JSON object, got a list"):
+        load_config(tmp_path / "mine.json")
 
 
 def test_num_classes_follow_the_data(shapes):

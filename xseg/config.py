@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import os
@@ -14,6 +15,7 @@ from mmengine.registry import Registry
 
 if TYPE_CHECKING:
     from xseg.weights import Weights
+from xseg.config_files import check_json_config, names_read, read_config
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_ROOTS = (_HERE / "configs", _HERE.parent / "configs")  # in the wheel, in a checkout
@@ -29,8 +31,24 @@ BUILDER_KEYS = {
     "constructor",
     "init_cfg",
 }
-RUNNER_KEYS = {"sync_bn", "compile", "find_unused_parameters", "work_dir"}  # read by the Runner, not its arguments
+RUNNER_KEYS = {  # read by the Runner, not its arguments
+    "activation_checkpointing",
+    "compile",
+    "efficient_conv_bn_eval",
+    "find_unused_parameters",
+    "model_wrapper_cfg",
+    "sync_bn",
+    "work_dir",
+}
 OUR_KEYS = {"weights"}  # what `xseg.load(config)` and `xseg eval CONFIG` load if no weights are named
+SECTIONS = {  # dicts without a type -> their keys
+    "auto_scale_lr": {"base_batch_size", "enable"},
+    "default_hooks": {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"},
+    "env_cfg": {"cudnn_benchmark", "dist_cfg", "mp_cfg", "resource_limit"},
+    "env_cfg.mp_cfg": {"mp_start_method", "opencv_num_threads"},
+    "env_cfg.dist_cfg": {"backend", "init_backend", "init_method", "port", "timeout"},
+    "randomness": {"deterministic", "diff_rank_seed", "seed"},
+}
 LOADER_KEYS = {"worker_init_fn", "num_batch_per_epoch", "sampler", "batch_sampler", "dataset", "collate_fn"}
 
 
@@ -56,20 +74,22 @@ def find_config(name: str | os.PathLike) -> Path:
 
 
 def load_config(
-    name: str | os.PathLike, overrides: dict | None = None, data_root: str | os.PathLike | None = None
+    config: Config | str | os.PathLike, overrides: dict | None = None, data_root: str | os.PathLike | None = None
 ) -> Config:
     """Read, override and check a config.
 
     Args:
-        name: path, or name of a shipped config.
+        config: path, or name of a shipped config, or a Config, which is copied.
         overrides: {"train_dataloader.batch_size": 4, …}; a key the config cannot have is refused.
         data_root: where the data set lies, instead of the config's `root` of every data set.
     """
-    path = find_config(name)
-    try:
-        cfg = Config.fromfile(path)
-    except SyntaxError as error:
-        raise ValueError(f"{path}: line {error.lineno}: {error.msg}") from error
+    cfg = (
+        copy.deepcopy(config) if isinstance(config, Config) else read_config(find_config(config))
+    )  # Config.copy is shallow
+    source = cfg.filename or "config"
+    if source.endswith(".json"):
+        check_json_config(cfg, source)
+    _drop_variables(cfg, source)
     if data_root is not None:
         for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
             if cfg.get(loader):
@@ -77,8 +97,23 @@ def load_config(
     for key, value in (overrides or {}).items():
         check_override(cfg, key)
         cfg.merge_from_dict({key: value})
-    check_config(cfg, path)
+    check_config(cfg, source)
     return cfg
+
+
+def _drop_variables(cfg: Config, source: str) -> None:
+    """Take out the variables that a config file has for its own use; refuse a top-level key that nothing reads."""
+    known = top_level_keys()
+    unknown = [key for key, value in cfg.items() if key not in known | cfg._imported_names and not _is_import(value)]
+    path = Path(source)
+    read = names_read(path) if unknown and path.suffix == ".py" and path.is_file() else set()
+    for key in unknown:
+        if key not in read:
+            places = {name: place for place, node in _dicts(cfg._cfg_dict) for name in node} | dict.fromkeys(known, "")
+            close = difflib.get_close_matches(key, places, n=1)
+            meant = suggest(key, close, prefix=places[close[0]]) if close else ""
+            raise KeyError(f"{source}: unknown key {key!r}{meant}; nothing reads it")
+        cfg._cfg_dict.pop(key)
 
 
 def fill_num_classes(cfg: Config, loader: str) -> dict:
@@ -161,17 +196,11 @@ def _metainfo(dataset: dict, stated: int | None) -> dict:
 
 def check_config(cfg: Config, source: str | os.PathLike = "config") -> None:
     """Refuse a key that nothing reads, with what was probably meant."""
-    from mmengine.runner import Runner
-
-    known = set(inspect.signature(Runner.__init__).parameters) | RUNNER_KEYS | OUR_KEYS
-    for key, value in cfg.items():
-        if key not in known and isinstance(value, (dict, list)) and (close := suggest(key, known, cutoff=0.85)):
-            raise KeyError(f"{source}: unknown key {key!r}{close}")
     for place, node in _dicts(cfg._cfg_dict):
         allowed = allowed_keys(place, node)
         for key in node:
             if allowed is not None and key not in allowed:
-                owner = getattr(node.get("type"), "__name__", node.get("type", "a data loader"))
+                owner = getattr(node.get("type"), "__name__", node.get("type")) or place
                 raise KeyError(
                     f"{source}: unknown key {place}.{key}{suggest(key, allowed)}; {owner} has no such argument"
                 )
@@ -204,12 +233,32 @@ def allowed_keys(place: str, node: dict) -> set[str] | None:
 
         return arguments(DataLoader) | LOADER_KEYS
     if place == "":
-        from mmengine.runner import Runner
-
-        return set(inspect.signature(Runner.__init__).parameters) - {"self"} | RUNNER_KEYS | OUR_KEYS
+        return top_level_keys()
+    if place in SECTIONS:
+        return SECTIONS[place]
     cls = resolve(node.get("type"))
-    found = arguments(cls) if inspect.isclass(cls) or inspect.isfunction(cls) else None
-    return None if found is None else found | BUILDER_KEYS
+    names = arguments(cls) if inspect.isclass(cls) or inspect.isfunction(cls) else None
+    if names is None and inspect.isclass(cls):
+        names = _hook_arguments(cls, node)
+    return None if names is None else names | BUILDER_KEYS
+
+
+def top_level_keys() -> set[str]:
+    from mmengine.runner import Runner
+
+    return set(inspect.signature(Runner.__init__).parameters) - {"self"} | RUNNER_KEYS | OUR_KEYS
+
+
+def _hook_arguments(cls: type, node: dict) -> set[str] | None:
+    """Arguments of a hook that takes **kwargs: mmengine's hand them on only to what is named here."""
+    from mmengine.hooks import CheckpointHook, EMAHook
+
+    if not issubclass(cls, (CheckpointHook, EMAHook)):
+        return None
+    names = {name for link in cls.__mro__ if "__init__" in vars(link) for name in _named(link.__init__)}
+    if issubclass(cls, EMAHook):
+        names |= arguments(resolve(node.get("ema_type", "ExponentialMovingAverage"))) - {"model"}
+    return names
 
 
 def arguments(target: type) -> set[str] | None:
@@ -221,13 +270,17 @@ def arguments(target: type) -> set[str] | None:
         if call is None:
             continue
         try:
-            parameters = inspect.signature(call).parameters.values()
+            names |= _named(call)
         except ValueError:  # written in C
             return None
-        names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names - {"self"}
+        if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(call).parameters.values()):
+            return names
     return None
+
+
+def _named(call: object) -> set[str]:
+    parameters = inspect.signature(call).parameters.values()
+    return {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} - {"self"}
 
 
 def resolve(type_: object) -> object:
@@ -250,9 +303,9 @@ def resolve(type_: object) -> object:
     return None
 
 
-def suggest(word: str, choices: Iterable[str], cutoff: float = 0.6, prefix: str = "") -> str:
+def suggest(word: str, choices: Iterable[str], prefix: str = "") -> str:
     """`; did you mean …?` or nothing."""
-    close = difflib.get_close_matches(word, sorted(map(str, choices)), n=1, cutoff=cutoff)
+    close = difflib.get_close_matches(word, sorted(map(str, choices)), n=1)
     return f"; did you mean {'.'.join(filter(None, (prefix, close[0])))!r}?" if close else ""
 
 
@@ -268,4 +321,4 @@ def _dicts(node: object, place: str = "") -> Iterator[tuple[str, dict]]:
 
 def _is_import(value: object) -> bool:
     """Classes that a config imports stand in it beside its keys."""
-    return inspect.isclass(value) or inspect.isroutine(value)
+    return inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import time
@@ -45,7 +44,7 @@ def evaluate(
 
     Returns: what metrics.json holds: the report of every metric of the config, sizes, times.
     """
-    cfg = copy.deepcopy(config) if isinstance(config, Config) else load_config(config, overrides, data_root)
+    cfg = load_config(config, overrides, data_root)
     source = weights or cfg.get("weights")
     if not source:
         raise ValueError(

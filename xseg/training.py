@@ -1,6 +1,5 @@
 """`xseg.train(config)`: one training, from a config to a checkpoint. The command `xseg train` is a door to this."""
 
-import copy
 import itertools
 import logging
 import os
@@ -70,7 +69,7 @@ def train(
 
     Raises SystemExit(128 + signal) after a signal stopped the run and its checkpoint is saved (143 for SIGTERM).
     """
-    cfg = _config(config, overrides)
+    cfg = load_config(config, overrides)
     fill_num_classes(cfg, "train_dataloader")
     _fill_class_weights(cfg)
     _check_launcher(launcher)
@@ -146,15 +145,6 @@ def build_runner(cfg: Config) -> Runner:
         f"seed {runner.seed}, {runner.work_dir}"
     )
     return runner
-
-
-def _config(config, overrides: dict | None) -> Config:
-    if not isinstance(config, Config):
-        return load_config(config, overrides)
-    cfg = copy.deepcopy(config)  # Config.copy is shallow
-    if overrides:
-        cfg.merge_from_dict(overrides)
-    return cfg
 
 
 def _name(cfg: Config) -> str:

@@ -3,6 +3,9 @@
 Objects are boxes_xyxy (M, 4) float32 pixels, labels (M,) int64 and more: see `DetectionDataset`.
 """
 
+from mmengine.registry import TRANSFORMS
+from torchvision.transforms.v2 import ColorJitter, RandomVerticalFlip
+
 from xseg.data.cache import DecodedCache
 from xseg.data.cityscapes_instances import CityscapesInstances
 from xseg.data.classes import (
@@ -98,3 +101,6 @@ __all__ = [
     "write_mask",
     "write_shapes",
 ]
+
+for _cls in (ColorJitter, RandomVerticalFlip):  # torchvision's that shipped configs use
+    TRANSFORMS.register_module(module=_cls)
