@@ -62,6 +62,22 @@ def test_a_folder_as_the_hub_keeps_it(model, tmp_path, monkeypatch):
         xseg.load(folder.parent)
 
 
+def test_a_flipped_byte_is_found(model, tmp_path):
+    """The format has no checksum: weights, shapes and class names changed in silence. Ours carries one."""
+    save_safetensors(model, CONFIG, path := tmp_path / "x.safetensors")
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    first_class = content.index(b'[\\"a') + 3
+    for position in (first_class, header, (header + len(content)) // 2, len(content) - 1):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x01
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"x.safetensors: is damaged: its bytes are not those that were written"):
+            xseg.load(path, device="cpu")
+    path.write_bytes(content)
+    assert xseg.load(path, device="cpu").classes == ("a", "b", "c")
+
+
 def test_a_card_cannot_name_foreign_code(model, tmp_path):
     save_safetensors(model, {**CONFIG, "type": "subprocess.run"}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"asks for 'subprocess.run', which is no model of xseg: refused"):

@@ -1,6 +1,7 @@
 """What xseg adds to mmengine: sampler, loop, checkpoints, hooks, optimizer wrapper. Importing it registers all."""
 
 from .checkpoint import (
+    checksum,
     find_resumable,
     latest_checkpoints,
     load_strict,
@@ -27,6 +28,7 @@ __all__ = [
     "ThroughputHook",
     "TrainLoop",
     "TrainSampler",
+    "checksum",
     "find_resumable",
     "keep_freed_memory",
     "latest_checkpoints",

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,8 +20,6 @@ WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 
 # What torch.load raises on flipped bytes, seen in files with one flipped bit each. UnpicklingError is apart: it also
 # stands for a whole file that holds code.
-DAMAGE = (RuntimeError, EOFError, LookupError, AssertionError, AttributeError, TypeError, ValueError)
-
 ORIGINS = (  # prefixes that all occur -> whose model it is
     (("backbone.", "decode_head."), "an mmsegmentation segmentor"),
     (("backbone.", "bbox_head."), "an mmdetection detector"),
@@ -41,7 +40,10 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
     Takes .pth files of xseg, OpenMMLab, torchvision and others, bare state dicts, and .safetensors. Loading is always
     weights_only: a file that holds anything but tensors and plain values is refused, nothing in it is run.
 
-    Raises FileNotFoundError, or ValueError for an empty, cut-off, foreign or unsafe file.
+    Changed bytes are found by the checksums of a .pth, which are a zip's CRCs, and of a .safetensors that xseg wrote.
+    Other .safetensors, and .pth files from before torch 1.6 or written with CRCs switched off, have none.
+
+    Raises FileNotFoundError, or ValueError for an empty, cut-off, damaged, foreign or unsafe file.
     """
     path = Path(path)
     if not path.is_file():
@@ -59,9 +61,18 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
             f"{path}: contains Python code objects{what} (pickle) that xseg refuses to run; "
             "ask its author for a file of weights only, or for .safetensors"
         ) from None
-    except DAMAGE as error:
-        raise ValueError(f"{path}: is damaged or no checkpoint ({error!r:.200})") from None
+    except Exception as error:  # damaged bytes make an unpickler raise anything
+        raise ValueError(f"{path}: is damaged or no checkpoint ({_reason(error)})") from None
     return _named(path, content)
+
+
+def checksum(state: Mapping[str, Tensor], text: str) -> str:
+    """CRC-32, as 8 hex digits, of a text and of the names, types, shapes and values of tensors on the CPU."""
+    crc = zlib.crc32(text.encode())
+    for name, value in sorted(state.items()):
+        crc = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), crc)
+        crc = zlib.crc32(value.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
 
 
 def latest_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
@@ -147,7 +158,12 @@ def _read_safetensors(path: Path) -> dict:
     except SafetensorError as error:
         raise ValueError(f"{path}: is damaged or no safetensors file ({error})") from None
     if "xseg" in meta:
-        meta["xseg"] = json.loads(meta["xseg"])
+        if meta.get("checksum", written := checksum(state, meta["xseg"])) != written:
+            raise ValueError(f"{path}: is damaged: its bytes are not those that were written; fetch it again")
+        try:
+            meta["xseg"] = json.loads(meta["xseg"])
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: is damaged: what it says of its model is no JSON ({error})") from None
     return dict(state_dict=state, meta=meta)
 
 
@@ -158,15 +174,7 @@ def _check_head(path: Path) -> bool:
     if not head:
         raise ValueError(f"{path}: is empty; the disk was full, or the copy was cut off: fetch it again")
     if head.startswith(b"PK"):
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path}: is cut off (its end is missing); fetch it again or take the one before")
-        try:
-            with zipfile.ZipFile(path) as archive:
-                packed = [member.filename for member in archive.infolist() if member.file_size > member.compress_size]
-        except (zipfile.BadZipFile, UnicodeDecodeError) as error:  # the directory at its end
-            raise ValueError(f"{path}: is damaged ({error}); fetch it again or take the one before") from None
-        if packed:
-            raise ValueError(f"{path}: holds packed data ({packed[0]}), which torch never writes; refused unread")
+        _check_zip(path)
         return True
     if head.startswith(b"\x80"):
         return False
@@ -175,6 +183,28 @@ def _check_head(path: Path) -> bool:
     if head.startswith(b"version https://git-lfs"):
         raise ValueError(f"{path}: is not a checkpoint but a Git LFS pointer; run `git lfs pull`")
     raise ValueError(f"{path}: is not a checkpoint (it begins with {head[:8]!r})")
+
+
+def _check_zip(path: Path) -> None:
+    """ValueError unless the archive is whole, every part of it fits its CRC, and none is packed."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("its end is missing: it is cut off")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            packed = [member.filename for member in members if member.file_size > member.compress_size]
+            has_checksums = any(member.CRC for member in members)  # torch can be told to write 0 instead
+            changed = archive.testzip() if has_checksums and not packed else None
+    except Exception as error:  # for damage zipfile raises BadZipFile, NotImplementedError, UnicodeDecodeError, OSError
+        raise ValueError(f"{path}: is damaged ({_reason(error)}); fetch it again or take the one before") from None
+    if packed:
+        raise ValueError(f"{path}: holds packed data ({packed[0]}), which torch never writes; refused unread")
+    if changed is not None:
+        raise ValueError(f"{path}: is damaged: {changed} in it has changed; fetch it again or take the one before")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _named(path: Path, content: object) -> dict:

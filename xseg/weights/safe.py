@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from xseg.engine import plain_model_config
+from xseg.engine import checksum, plain_model_config
 
 CARD = """\
 ---
@@ -33,7 +33,7 @@ def save_safetensors(model: nn.Module, config: dict, path: str | os.PathLike, ca
         config: the model's, as in a config file.
         card: what else to say about the weights: source, licence, metric, …
 
-    The file appears under its name only when it is whole.
+    The file appears under its name only when it is whole, and carries a checksum that is compared when it is read.
     """
     from safetensors.torch import save_file
 
@@ -49,7 +49,8 @@ def save_safetensors(model: nn.Module, config: dict, path: str | os.PathLike, ca
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    save_file(state, part, metadata={"format": "pt", "xseg": json.dumps(meta)})
+    text = json.dumps(meta)
+    save_file(state, part, metadata={"format": "pt", "xseg": text, "checksum": checksum(state, text)})
     os.replace(part, path)
 
 
