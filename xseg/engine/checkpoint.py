@@ -18,8 +18,6 @@ from torch import Tensor, nn
 # Where the world keeps its weights inside a file: ours and OpenMMLab, torchvision and detectron2, others.
 WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 
-# What torch.load raises on flipped bytes, seen in files with one flipped bit each. UnpicklingError is apart: it also
-# stands for a whole file that holds code.
 ORIGINS = (  # prefixes that all occur -> whose model it is
     (("backbone.", "decode_head."), "an mmsegmentation segmentor"),
     (("backbone.", "bbox_head."), "an mmdetection detector"),
