@@ -85,6 +85,19 @@ def panel(tiles: Sequence[np.ndarray], titles: Sequence[str], min_height: int = 
     return np.hstack(columns)
 
 
+def captioned(image: np.ndarray, lines: Sequence[str], min_height: int = 240) -> np.ndarray:
+    """The image over lines of text; a small one is enlarged to be seen, a narrow one gets a margin at its right."""
+    scale = max(1, -(-min_height // image.shape[0]))
+    image = image.repeat(scale, 0).repeat(scale, 1)
+    widest = max(cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] for line in lines)
+    picture = np.full((len(image) + 20 * len(lines) + 8, max(image.shape[1], widest + 12), 3), 32, np.uint8)
+    picture[: len(image), : image.shape[1]] = image
+    for row, line in enumerate(lines, 1):
+        place = (6, len(image) + 20 * row)
+        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    return picture
+
+
 def legend(classes: Sequence[str], palette: Palette, width: int) -> np.ndarray:
     """One line (or more, if they do not fit) of coloured squares with class names."""
     entries = [(name, 30 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] + 14) for name in classes]

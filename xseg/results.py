@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xseg.drawing import colour_mask, draw_boxes, draw_masks, overlay, segment_colours, write_image
+from xseg.drawing import captioned, colour_mask, draw_boxes, draw_masks, overlay, segment_colours, write_image
 
 if TYPE_CHECKING:
     from xseg.panoptic import Panoptic
@@ -195,12 +195,17 @@ class JointResult:
 
 @dataclass
 class ClassificationResult:
-    """One classified image. scores: (num_classes,) probabilities; `multi_label`: each by itself, not summing to 1."""
+    """One classified image.
+
+    scores: (num_classes,) probabilities; `multi_label`: each by itself, not summing to 1. image: (H, W, 3) uint8 RGB,
+    which `drawn` and `save` want.
+    """
 
     scores: np.ndarray
     classes: tuple[str, ...]
     path: str | Path | None = None
     multi_label: bool = False
+    image: np.ndarray | None = None
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """(name, probability) of the likeliest classes, the likeliest first."""
@@ -216,9 +221,22 @@ class ClassificationResult:
         shown = self.above() if self.multi_label else self.top(3)
         return ", ".join(f"{name} {100 * score:.0f} %" for name, score in shown) or "nothing"
 
+    def likeliest(self) -> list[tuple[str, float]]:
+        """(name, probability) of the five likeliest classes, and of several labels of all from 50 % up."""
+        return self.top(max(5, len(self.above())) if self.multi_label else 5)
+
+    def drawn(self) -> np.ndarray:
+        """(H, W, 3) uint8: the image over the names and probabilities of its likeliest classes."""
+        if self.image is None:
+            raise ValueError("this result has no image to draw on: model.predict gives results with their image")
+        return captioned(self.image, [f"{name} {100 * score:.1f} %" for name, score in self.likeliest()])
+
+    def save(self, path: str | Path) -> None:
+        """Write what is drawn to a picture file."""
+        write_image(path, self.drawn())
+
     def write(self, out: Path, name: str) -> None:
-        """scores/<name>.json: the five likeliest classes, and of several labels all from 50 % up."""
+        """scores/<name>.json: the classes of `likeliest`."""
         path = out / "scores" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        count = max(5, len(self.above())) if self.multi_label else 5
-        path.write_text(json.dumps(dict(self.top(count)), indent=1))
+        path.write_text(json.dumps(dict(self.likeliest()), indent=1))

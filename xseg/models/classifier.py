@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from xseg.models.model import Model, as_image
+from xseg.models.model import Model
 
 
 class Classifier(Model):
@@ -116,16 +116,14 @@ class Classifier(Model):
             return images, targets
         return self.mixing[int(torch.randint(len(self.mixing), ()))](images, targets)
 
-    @torch.inference_mode()
-    def predict(self, image: str | PathLike | np.ndarray | Tensor):
-        """Classify one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
+    def prepare(self, image: Tensor) -> Tensor:
+        return self.crop(image)
+
+    def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         from xseg.results import ClassificationResult
 
-        image, path = as_image(image)
-        self.eval()
-        data = self.data_preprocessor({"images": [self.crop(image)], "samples": [{}]})
-        scores = self.forward(**data, mode="predict")[0]["scores"].cpu().numpy()
-        return ClassificationResult(scores, self.classes, path, self.multi_label)
+        scores = prediction["scores"].cpu().numpy()
+        return ClassificationResult(scores, self.classes, path, self.multi_label, image)
 
     def crop(self, image: Tensor) -> Tensor:
         """The middle square that is classified; a config's `CentreCrop` cuts the same one for evaluation."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from heads.boxes import Detections, Selection, Target
 from heads.masks import paste
-from xseg.models.model import Model, as_image
+from xseg.models.model import Model
 
 
 class Detector(Model):
@@ -75,24 +75,11 @@ class Detector(Model):
         found = self.head.decode(self.raw(inputs), sizes, self.selection)
         return in_original_pixels(found, sizes, samples)
 
-    @torch.inference_mode()
-    def predict(self, image: str | PathLike | np.ndarray | Tensor):
-        """Detect in one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
+    def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         from xseg.results import DetectionResult
 
-        image, path = as_image(image)
-        self.eval()
-        data = self.data_preprocessor({"images": [image], "samples": [{}]})
-        found = self.forward(**data, mode="predict")[0]
-        arrays = (found[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
-        return DetectionResult(
-            *arrays,
-            self.classes,
-            self.palette,
-            image=image.permute(1, 2, 0).cpu().numpy(),
-            path=path,
-            masks=found.get("masks"),
-        )
+        arrays = (prediction[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
+        return DetectionResult(*arrays, self.classes, self.palette, image, path, prediction.get("masks"))
 
 
 def target_of(sample: dict) -> Target:

@@ -14,7 +14,7 @@ from heads.boxes import Selection
 from heads.upsampling import CoarseLogits, labels_of, upsample
 from xseg.models.detector import fit, in_original_pixels, target_of
 from xseg.models.losses import CrossEntropy, named_terms
-from xseg.models.model import Model, as_image, build
+from xseg.models.model import Model, build
 from xseg.models.segmentor import pixel_losses
 from xseg.panoptic import Merging, merge
 
@@ -139,14 +139,7 @@ class JointModel(Model):
         labels = torch.tensor(self.things, device=mask.device)[result["labels"][:count]]
         return merge(mask, masks, labels, self.things, self.merging.overlap, self.merging.min_stuff_area)
 
-    @torch.inference_mode()
-    def predict(self, image: str | PathLike | np.ndarray | Tensor):
-        """Look at one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
+    def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         from xseg.results import JointResult
 
-        image, path = as_image(image)
-        self.eval()
-        data = self.data_preprocessor({"images": [image], "samples": [{}]})
-        found = self.forward(**data, mode="predict")[0]
-        pixels = image.permute(1, 2, 0).cpu().numpy()
-        return JointResult.of(found, self.classes, self.things, self.palette, pixels, path)
+        return JointResult.of(prediction, self.classes, self.things, self.palette, image, path)

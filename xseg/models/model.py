@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from xseg.models.preprocessor import Preprocessor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    Image = str | PathLike | PILImage | np.ndarray | Tensor
 
 
 class Model(BaseModel):
@@ -97,6 +103,43 @@ class Model(BaseModel):
             raise ValueError(REFUSAL.format("train"))
         return super().train(mode)
 
+    def predict(self, image: Image | Sequence[Image]):
+        """The result of one image (see `xseg.results`), or of several a list.
+
+        Args:
+            image: a path; a PIL image of any mode; an array (H, W, 3) RGB or (H, W) grey; a tensor (3, H, W) or (H, W)
+                on any device. Several: a list or tuple, which go through the network one after the other, or a batch,
+                an array (N, H, W, 3) or a tensor (N, 3, H, W), which goes through at once. Values are uint8, or floats
+                in 0..1, which become uint8.
+
+        Raises:
+            FileNotFoundError, ValueError: it is no such image; the message says why.
+        """
+        if isinstance(image, (list, tuple)):
+            return [self.predict(one) for one in image]
+        if getattr(image, "ndim", 0) == 4:
+            return self._predict([as_image(one) for one in image], None)
+        return self._predict([as_image(image)], image if isinstance(image, (str, PathLike)) else None)[0]
+
+    @torch.inference_mode()
+    def _predict(self, images: list[Tensor], path: str | PathLike | None) -> list:
+        """Results of images (3, H, W) uint8 RGB of one size, in one batch."""
+        if not images:
+            return []
+        self.eval()
+        data = self.data_preprocessor({"images": [self.prepare(i) for i in images], "samples": [{} for _ in images]})
+        predictions = self.forward(**data, mode="predict")
+        pixels = [image.permute(1, 2, 0).cpu().numpy() for image in images]
+        return [self.result(p, i, path) for p, i in zip(predictions, pixels, strict=True)]
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """What of an image (3, H, W) goes through the network."""
+        return image
+
+    def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
+        """What `predict` returns, from what mode "predict" gives for one sample; image (H, W, 3) uint8 RGB."""
+        raise NotImplementedError
+
     def push_to_hub(self, repository: str, private: bool = False, token: str | None = None) -> str:
         """Upload weights, config and card to the Hugging Face Hub as "ORG/NAME"; returns the address."""
         from xseg.weights.safe import push_to_hub
@@ -126,15 +169,46 @@ def build(config: nn.Module | dict | None, **arguments):
     return MODELS.build({**arguments, **config}) if isinstance(config, dict) else config
 
 
-def as_image(image: str | PathLike | np.ndarray | Tensor) -> tuple[Tensor, str | PathLike | None]:
-    """(image (3, H, W) uint8 RGB, path if it was one) of a path, an (H, W, 3) RGB array, or such a tensor."""
+def as_image(image: Image) -> Tensor:
+    """(3, H, W) uint8 RGB of one image, where a tensor lies; what it may be stands at `Model.predict`."""
+    from PIL import Image as pil
+
     from xseg.data.images import read_image
 
-    path = None
     if isinstance(image, (str, PathLike)):
-        path, image = image, read_image(image)
-    elif isinstance(image, np.ndarray):
-        image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"image must be 3 channels of uint8 RGB, got {tuple(image.shape)} {image.dtype}")
-    return image, path
+        return read_image(image)
+    if isinstance(image, pil.Image):
+        image = _pil_pixels(image)
+    if isinstance(image, np.ndarray):
+        pixels = torch.from_numpy(np.require(image, requirements=("C", "W")))  # Pillow's arrays are read-only
+        layout = "an array must be (H, W, 3) RGB"
+        pixels = pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels
+    elif isinstance(image, Tensor):
+        pixels, layout = image.detach(), "a tensor must be (3, H, W) RGB"
+    else:
+        raise ValueError(f"image must be a path, a PIL image, an array or a tensor, got {type(image).__name__}")
+    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or len(pixels) not in (1, 3):
+        raise ValueError(f"{layout} or (H, W) grey, got {tuple(image.shape)}")
+    if not pixels.numel():
+        raise ValueError(f"the image has no pixels: {tuple(image.shape)}")
+    if pixels.is_floating_point():
+        low, high = pixels.min().item(), pixels.max().item()
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"floats must lie in 0..1, got {low:g} to {high:g}; divide them by 255, or give uint8")
+        pixels = (pixels * 255).round().byte()
+    elif pixels.dtype != torch.uint8:
+        raise ValueError(f"an image must be uint8 in 0..255 or floats in 0..1, got {image.dtype}")
+    return pixels.expand(3, -1, -1)
+
+
+def _pil_pixels(image) -> np.ndarray:
+    """As `read_image` reads the file of a PIL image: turned by its EXIF, 16 bits scaled to 8, no transparency."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F"):
+        raise ValueError(f"a PIL image of mode {image.mode} has no range of values: convert it to L or RGB")
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    return np.asarray(image.convert("RGB"))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from heads.upsampling import CoarseLogits, upsample
 from xseg.models.inference import Inference
 from xseg.models.losses import CrossEntropy, named_terms, weighted_losses
-from xseg.models.model import Model, as_image, build
+from xseg.models.model import Model, build
 
 
 class Segmentor(Model):
@@ -115,16 +115,10 @@ class Segmentor(Model):
             results.append({"mask": mask, "meta": meta})
         return results
 
-    @torch.inference_mode()
-    def predict(self, image: str | PathLike | np.ndarray | Tensor):
-        """Segment one image: a path, an (H, W, 3) RGB uint8 array, or a (3, H, W) RGB uint8 tensor."""
+    def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         from xseg.results import SegmentationResult
 
-        image, path = as_image(image)
-        self.eval()
-        data = self.data_preprocessor({"images": [image], "samples": [{}]})
-        mask = self.forward(**data, mode="predict")[0]["mask"].cpu().numpy()
-        return SegmentationResult(mask, self.classes, self.palette, image=image.permute(1, 2, 0).numpy(), path=path)
+        return SegmentationResult(prediction["mask"].cpu().numpy(), self.classes, self.palette, image, path)
 
 
 def pixel_losses(
