@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import difflib
+import traceback
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import inception
 from torchvision.ops import FeaturePyramidNetwork
 
 from backbones.trunk import LEVEL_STRIDES, LEVELS, check_levels
 
+SMALL_HW = (96, 160)  # of the image that shows what a network gives; Inception's convolutions want 75 pixels at least
+
 
 class _Adapted(nn.Module):
-    """A foreign encoder as a backbone; a subclass builds `net` for an output stride and lists what it can give."""
+    """A foreign encoder as a backbone.
 
-    def __init__(self, out: Sequence[str], output_stride: int):
+    A subclass builds `net` for an output stride (`_build`) and reads its maps (`_maps`). Whatever the library says of
+    its networks, `channels` and `strides` are what an image gives: a network that breaks them is refused when built.
+    """
+
+    library: str
+
+    def __init__(self, out: Sequence[str], output_stride: int, in_channels: int):
         super().__init__()
-        self.out = check_levels(out)
+        self.out, self.in_channels = check_levels(out), in_channels
         self.set_output_stride(output_stride)
 
     @property
     def strides(self) -> tuple[int, ...]:
-        return tuple(min(LEVEL_STRIDES[level], self.output_stride) for level in self.out)
+        return self._strides(self.output_stride)
+
+    def _strides(self, output_stride: int) -> tuple[int, ...]:
+        return tuple(min(LEVEL_STRIDES[level], output_stride) for level in self.out)
 
     def set_output_stride(self, output_stride: int) -> None:
         """Build the encoder for another stride; weights, device and mode stay."""
@@ -37,21 +51,60 @@ class _Adapted(nn.Module):
         self.net = net
         self.output_stride = output_stride
 
-    def _pick(self, available: Sequence[str]) -> list[int]:
-        missing = [level for level in self.out if level not in available]
-        if missing:
-            raise ValueError(f"{self.name} has no {', '.join(missing)}: it gives {', '.join(available)}")
-        return [available.index(level) for level in self.out]
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self._maps(self.net, images)
+
+    def _pick(self, available: dict[str, int]) -> list[int]:
+        """Of the levels a network has, each with its index, the indices of those asked for."""
+        if missing := [level for level in self.out if level not in available]:
+            given = ", ".join(sorted(available)) or "no map at stride 2, 4, 8, 16 or 32"
+            raise ValueError(f"{self.library}'s {self.name} has no {', '.join(missing)}: it gives {given}")
+        return [available[level] for level in self.out]
+
+    def _made(self, make: Callable[[], nn.Module], task: str) -> nn.Module:
+        """What `make` returns. Libraries refuse with errors of all types, some without a text: ValueError for each."""
+        try:
+            return make()
+        except OSError:  # a download that failed says so itself
+            raise
+        except Exception as error:
+            reason = str(error) or f"{type(error).__name__}, {traceback.extract_tb(error.__traceback__)[-1].line}"
+            raise ValueError(f"{self.library}'s {self.name} cannot {task}: {reason}") from error
+
+    @torch.no_grad()
+    def _checked(self, net: nn.Module, output_stride: int, size_hw: Sequence[int] = SMALL_HW) -> nn.Module:
+        """The network, after an image of this size went through it; sets `channels`."""
+        size, strides, training = tuple(size_hw), self._strides(output_stride), net.training
+        task = f"take an image of {size[0]} x {size[1]}"
+        maps = self._made(lambda: self._maps(net.eval(), torch.zeros(1, self.in_channels, *size)), task)
+        net.train(training)
+        given = [tuple(m.shape[-2:]) for m in maps]
+        claimed = [tuple(edge // stride for edge in size) for stride in strides]
+        if given != claimed:
+            raise ValueError(
+                f"{self.library}'s {self.name} does not keep strides {strides}: an image of {size} gives maps of "
+                f"{given}, not {claimed}, as its convolutions do not pad or it ignores output_stride={output_stride}"
+            )
+        self.channels = tuple(m.shape[1] for m in maps)
+        return net
 
 
 class TimmBackbone(_Adapted):
-    """Any timm model with `features_only` as a backbone.
+    """A timm model with `features_only` as a backbone: any whose maps lie at strides 2, 4, 8, 16 or 32.
+
+    Where a network has several maps of one stride, as a plain vision transformer has, its level is the deepest.
 
     Args:
         name: as in `timm.list_models()`, with a tag for its weights: "resnet101.a1h_in1k".
         pretrained: download those weights from the Hugging Face Hub.
         options: handed to `timm.create_model`.
+
+    Raises:
+        ValueError: timm has no such model, or the model lacks a level of `out`, cannot be dilated to `output_stride`,
+            or gives maps that are not at H / stride.
     """
+
+    library = "timm"
 
     def __init__(
         self,
@@ -64,10 +117,8 @@ class TimmBackbone(_Adapted):
     ):
         self.name, self.pretrained = name, pretrained
         self.options = {"in_chans": in_channels, **options}
-        super().__init__(out, output_stride)
+        super().__init__(out, output_stride, in_channels)
         self.pretrained = False  # from now on set_output_stride carries the weights over
-        info = self.net.feature_info
-        self.channels = tuple(info.channels())
 
     def _build(self, output_stride: int) -> nn.Module:
         import timm
@@ -75,23 +126,32 @@ class TimmBackbone(_Adapted):
         if not timm.is_model(self.name.split(".")[0]):
             close = ", ".join(timm.list_models(f"*{self.name.split('.')[0][:6]}*")[:8])
             raise ValueError(f"timm has no model {self.name!r}" + (f"; near it: {close}" if close else ""))
-        probe = timm.create_model(self.name, features_only=True, **self.options)
+        create = partial(timm.create_model, self.name, features_only=True, **self.options)
+        rows = self._made(create, "be a backbone").feature_info.info  # of all its maps, whichever it gives by default
         by_stride = {stride: level for level, stride in LEVEL_STRIDES.items()}
-        levels = [by_stride[reduction] for reduction in probe.feature_info.reduction()]
-        self.channels_last_maps = getattr(probe, "output_fmt", "NCHW") == "NHWC"
-        options = {**self.options, "out_indices": self._pick(levels), "pretrained": self.pretrained}
-        if output_stride != 32:
-            options["output_stride"] = output_stride
-        try:
-            return timm.create_model(self.name, features_only=True, **options)
-        except (TypeError, NotImplementedError) as error:
-            raise ValueError(
-                f"timm's {self.name} cannot be dilated to output stride {output_stride}: {error}"
-            ) from error
+        levels = {by_stride.get(row["reduction"]): i for i, row in enumerate(rows) if row["module"]}
+        levels.pop(None, None)
+        create = partial(create, out_indices=self._pick(levels), pretrained=self.pretrained)
+        task = "be a backbone"
+        if LEVEL_STRIDES[self.out[-1]] > output_stride:  # else no level asked for is to be dilated
+            task = f"be dilated to output stride {output_stride}"
+            create = partial(create, output_stride=output_stride)
+        net = self._made(create, task)
+        return self._checked(net, output_stride, self._size_hw(net))
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        maps = self.net(images)
-        return [m.permute(0, 3, 1, 2).contiguous() for m in maps] if self.channels_last_maps else maps
+    def _size_hw(self, net: nn.Module) -> Sequence[int]:
+        """Of an image that the network takes: some transformers are built for one size."""
+        size = self.options.get("img_size")
+        if size is not None:
+            return (size, size) if isinstance(size, int) else size
+        config = net.pretrained_cfg
+        return config["input_size"][1:] if config.get("fixed_input_size") else SMALL_HW
+
+    def _maps(self, net: nn.Module, images: Tensor) -> list[Tensor]:
+        maps = net(images)
+        if getattr(net, "output_fmt", "NCHW") == "NHWC":
+            return [m.permute(0, 3, 1, 2).contiguous() for m in maps]
+        return maps
 
 
 class InceptionV3(nn.Module):
@@ -145,12 +205,18 @@ def _narrow_conv(width: float, in_channels: int, out_channels: int, **options) -
 
 
 class SmpBackbone(_Adapted):
-    """Any encoder of segmentation-models-pytorch as a backbone.
+    """An encoder of segmentation-models-pytorch as a backbone.
 
     Args:
         name: as in `smp.encoders.get_encoder_names()`.
         weights: name of pretrained weights to download, as "imagenet".
+
+    Raises:
+        ValueError: smp has no such encoder, or it lacks a level of `out`, cannot be dilated to `output_stride`, or
+            gives maps that are not at H / stride.
     """
+
+    library = "smp"
 
     def __init__(
         self,
@@ -160,20 +226,26 @@ class SmpBackbone(_Adapted):
         weights: str | None = None,
         in_channels: int = 3,
     ):
-        self.name, self.weights, self.in_channels = name, weights, in_channels
-        super().__init__(out, output_stride)
+        self.name, self.weights = name, weights
+        super().__init__(out, output_stride, in_channels)
         self.weights = None  # from now on set_output_stride carries the weights over
-        self.channels = tuple(self.net.out_channels[1:][index] for index in self.picked)
 
     def _build(self, output_stride: int) -> nn.Module:
-        from segmentation_models_pytorch.encoders import get_encoder
+        from segmentation_models_pytorch.encoders import encoders, get_encoder
 
-        net = get_encoder(self.name, self.in_channels, 5, self.weights, output_stride)
-        self.picked = self._pick([level if c else "-" for level, c in zip(LEVELS, net.out_channels[1:], strict=True)])
-        return net
+        if self.name not in encoders and not self.name.startswith(("tu-", "timm-")):
+            close = ", ".join(difflib.get_close_matches(self.name, encoders, n=8))
+            raise ValueError(f"smp has no encoder {self.name!r}" + (f"; near it: {close}" if close else ""))
+        create = partial(get_encoder, self.name, self.in_channels, 5, self.weights, output_stride)
+        net = self._made(
+            create, "be a backbone" if output_stride == 32 else f"be dilated to output stride {output_stride}"
+        )
+        channels = net.out_channels[1:]  # the first are the image's; 0 stands for a level that it lacks
+        self.picked = self._pick({level: i for i, (level, c) in enumerate(zip(LEVELS, channels, strict=True)) if c})
+        return self._checked(net, output_stride)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        maps = self.net(images)[1:]  # the first is the image
+    def _maps(self, net: nn.Module, images: Tensor) -> list[Tensor]:
+        maps = net(images)[1:]
         return [maps[index] for index in self.picked]
 
 
