@@ -1,6 +1,11 @@
 """Reading and writing files: whole or an error that names the file."""
 
+import os
 import re
+import struct
+import subprocess
+import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -9,7 +14,7 @@ import torch
 from peers import shared
 from PIL import Image
 
-from xseg.data import MaskModeError, read_image, read_mask, voc_palette, write_mask
+from xseg.data import MaskModeError, read_ids, read_image, read_mask, voc_palette, write_mask
 from xseg.data.images import compact
 
 RAMP = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3).astype(np.uint8)
@@ -140,6 +145,51 @@ def test_missing_file_is_named(tmp_path, read):
         read(tmp_path / "gone.png")
 
 
+READERS = [read_image, read_mask, read_ids]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_more_pixels_than_the_limit_are_refused_by_the_header(tmp_path, read):
+    """A PNG of 30,000 x 30,000 zeros has 2.6 MB on disk and took 12.8 GB."""
+    path = tmp_path / "a.png"
+    path.write_bytes(png(30_000, 30_000, bytes(1000)))
+    with pytest.raises(ValueError, match=r"a\.png.*900000000 pixels.* 178956970.*tiles, or set XSEG_MAX_PIXELS"):
+        read(path)
+
+
+def test_a_jpeg_of_more_pixels_than_the_limit_is_refused_by_its_header(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(16, 16)).save(path)
+    content = path.read_bytes()
+    frame = content.index(b"\xff\xc0") + 5
+    path.write_bytes(content[:frame] + struct.pack(">HH", 30_000, 20_000) + content[frame + 4 :])
+    with pytest.raises(ValueError, match=r"a\.jpg has 20000x30000 pixels .* more than 178956970.* set XSEG_MAX_PIXELS"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("limit, result", [("2399", "has 60x40 pixels"), ("2400", "read"), ("many", "must be")])
+def test_the_environment_sets_the_limit(tmp_path, limit, result):
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    code = f"from xseg.data import read_image; read_image({str(tmp_path / 'a.png')!r}); print('read')"
+    environment = dict(os.environ, XSEG_MAX_PIXELS=limit)
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert result in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_regular_file_is_refused(tmp_path, read):
+    """A FIFO hung, /dev/zero filled the memory."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    for name, kind in (("pipe.png", "a device, a pipe"), ("zero.png", "a device, a pipe"), ("folder.png", "a folder")):
+        with pytest.raises(ValueError, match=rf"{name} is {kind}.*, not a regular file"):
+            read(tmp_path / name)
+    Image.fromarray(RAMP[..., 0]).save(tmp_path / "a.png")
+    (tmp_path / "link.png").symlink_to("a.png")
+    assert read(tmp_path / "link.png").shape[-2:] == (40, 60), "links to files are read"
+
+
 @pytest.mark.parametrize("palette", [None, voc_palette(21)])
 def test_palette_ids_survive(tmp_path, palette):
     """opencv would give colours, and torchvision other ids, for 0, 15 and 255."""
@@ -200,13 +250,16 @@ def test_write_mask_refuses_other_shapes(tmp_path):
 
 def four_bit_png(rows):
     """A grey PNG of bit depth 4, which neither Pillow nor opencv writes."""
-    import struct
-    import zlib
+    packed = b"".join(b"\0" + bytes(a << 4 | b for a, b in zip(row[::2], row[1::2], strict=True)) for row in rows)
+    return png(len(rows[0]), len(rows), packed, bits=4)
+
+
+def png(width, height, packed, bits=8):
+    """A grey PNG of rows as they are packed, each with its filter's byte in front."""
 
     def chunk(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    packed = b"".join(b"\0" + bytes(a << 4 | b for a, b in zip(row[::2], row[1::2], strict=True)) for row in rows)
-    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 4, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(packed)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

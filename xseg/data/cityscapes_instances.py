@@ -21,7 +21,7 @@ from torch import Tensor
 from xseg.data.classes import CITYSCAPES
 from xseg.data.datasets import Cityscapes
 from xseg.data.detection import DetectionDataset, ImageFile
-from xseg.data.images import read_ids
+from xseg.data.images import check_regular, read_ids
 
 _THING_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")  # the evaluated ones
 CITYSCAPES_THINGS = tuple(label for label in CITYSCAPES if label.name in _THING_NAMES)
@@ -94,8 +94,9 @@ def instances_of(ids: np.ndarray) -> dict[str, Tensor]:
 
 
 def _size_hw(path: Path) -> tuple[int, int]:
+    check_regular(path)
     try:
         with Image.open(path) as file:  # the header alone
             return file.height, file.width
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error

@@ -3,11 +3,12 @@
 JPEGs come through simplejpeg, all other images through opencv: fast, EXIF orientation applied, 16 bit scaled to 8. Both
 use libjpeg-turbo and give the same pixels, but where libjpeg finds damaged data, opencv returns grey or shifted blocks
 without an error, and simplejpeg raises one. Masks come through Pillow, because opencv turns palette indices into
-colours.
+colours. Of both the header is read first: a small file may hold more pixels than there is memory.
 """
 
 import io
 import os
+import stat
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +17,26 @@ import cv2
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from xseg.data.classes import voc_palette
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def _max_pixels() -> int:
+    """Pillow's own limit, about 13,400 x 13,400, or the environment's."""
+    text = os.environ.get("XSEG_MAX_PIXELS", "178956970")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"XSEG_MAX_PIXELS must be the largest number of pixels of an image to read, got {text!r}")
+    return int(text)
+
+
+MAX_PIXELS = _max_pixels()  # of an image or a mask; decoded, an image takes 3 bytes each
+if Image.MAX_IMAGE_PIXELS and MAX_PIXELS > 2 * Image.MAX_IMAGE_PIXELS:  # where Pillow refuses
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # first bytes of the files
 _EXIF_ORIENTATION = 274  # tag
@@ -42,7 +56,8 @@ def read_image(path: str | os.PathLike) -> Tensor:
     that is always the case, of 64 in 9 of 10 files.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing, damaged, truncated, or not an image; the message names it.
+        FileNotFoundError, ValueError: the file is missing, damaged, truncated, not an image, no regular file, or has
+            more than MAX_PIXELS; the message names it.
     """
     content = _read_bytes(path, "image")
     pixels = _decode_jpeg(content, path) if content.startswith(_JPEG) else _decode(content, path)
@@ -58,7 +73,7 @@ def read_mask(path: str | os.PathLike) -> Tensor:
     """The class indices of a mask file as (H, W) uint8: palette indices, or the values of a grey image.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing, truncated, or not an image.
+        FileNotFoundError, ValueError: the file is missing, truncated, not an image, or too large; see `read_image`.
         MaskModeError: it holds colours, lossy values, or values above 255.
     """
     values, file_format, mode, coding = _read_values(path)
@@ -86,7 +101,7 @@ def read_ids(path: str | os.PathLike) -> np.ndarray:
     """(H, W) int32: the values of a grey image of 8 or 16 bits, such as Cityscapes' instance ids.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing, truncated, or not an image.
+        FileNotFoundError, ValueError: the file is missing, truncated, not an image, or too large; see `read_image`.
         MaskModeError: it holds colours or lossy values.
     """
     values, file_format, mode, _ = _read_values(path)
@@ -113,44 +128,82 @@ def write_mask(
     image.save(path, format="PNG")
 
 
-def _read_values(path: str | os.PathLike) -> tuple[np.ndarray, str, str, object]:
-    """Pixels as Pillow gives them, file format, mode, and how the mode is coded in the file."""
-    content = _read_bytes(path, "mask")
+def check_regular(path: str | os.PathLike, what: str = "image") -> None:
+    """ValueError for what cannot be read to its end, such as a FIFO or /dev/zero; FileNotFoundError for nothing."""
     try:
-        with Image.open(io.BytesIO(content)) as file:
-            coding = file.tile[0][3] if file.tile else None  # gone after loading
-            return np.array(file), file.format, file.mode, coding
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} cannot be decoded as a mask ({len(content)} bytes); copy it again") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: {error}; cut image and mask into tiles") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
-        raise ValueError(f"{path} is truncated or broken: {error}; copy it again") from error
-
-
-def _read_bytes(path: str | os.PathLike, what: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
+        mode = os.stat(path).st_mode
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path}: no such {what} file; copy it there, or take its name from the list of the split"
         ) from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise ValueError(f"{path} is {kind}, not a regular file; take the {what} itself")
+
+
+def read_values(content: bytes, place: str | os.PathLike) -> tuple[np.ndarray, str, str, object]:
+    """Pixels of a mask as Pillow gives them, file format, mode, and how the mode is coded in the file.
+
+    Raises:
+        ValueError: broken or too large; `place` names the file.
+    """
+    with _opened(content, place, "a mask") as file:
+        coding = file.tile[0][3] if file.tile else None  # gone after loading
+        try:
+            return np.array(file), file.format, file.mode, coding
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
+            raise ValueError(f"{place} is truncated or broken: {error}; copy it again") from error
+
+
+def _read_values(path: str | os.PathLike) -> tuple[np.ndarray, str, str, object]:
+    return read_values(_read_bytes(path, "mask"), path)
+
+
+def _read_bytes(path: str | os.PathLike, what: str) -> bytes:
+    check_regular(path, what)
+    return Path(path).read_bytes()
+
+
+def _opened(content: bytes, place: str | os.PathLike, what: str) -> Image.Image:
+    """A file of which the header alone is read yet; ValueError where it has more than MAX_PIXELS or is no image."""
+    try:
+        file = Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{place}: {error} {_TOO_LARGE}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{place} cannot be decoded as {what} ({len(content)} bytes); copy it again") from error
+    _check_pixels(*file.size, place)
+    return file
+
+
+_TOO_LARGE = "Cut images and masks into tiles, or set XSEG_MAX_PIXELS to a larger number."
+
+
+def _check_pixels(width: int, height: int, place: str | os.PathLike) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{place} has {width}x{height} pixels (width x height), more than {MAX_PIXELS}. {_TOO_LARGE}")
 
 
 def _decode_jpeg(content: bytes, path: str | os.PathLike) -> np.ndarray:
     """(H, W, 3) uint8 RGB; opencv's pixels, but ValueError where data is damaged."""
     try:
-        *_, colours, _ = simplejpeg.decode_jpeg_header(content, strict=False)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content, strict=False)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be decoded as a JPEG ({len(content)} bytes): {error}; copy it again"
+        ) from error
+    _check_pixels(width, height, path)
+    try:
         pixels = simplejpeg.decode_jpeg(content, "CMYK" if colours in ("CMYK", "YCCK") else "RGB")
     except ValueError as error:
         if any(warning in str(error) for warning in _HARMLESS_WARNINGS):  # of the header, where simplejpeg stops
-            return _decode(content, path)
+            return _opencv(content, path)
         raise ValueError(
             f"{path} is damaged or truncated, a JPEG ({len(content)} bytes): {error}; copy it again, or, if this is "
             "the original and it looks whole, save it anew from an image viewer"
         ) from error
     if pixels.shape[2] == 4:
-        return _decode(content, path)  # libjpeg does not convert CMYK; opencv does, and turns it
+        return _opencv(content, path)  # libjpeg does not convert CMYK; opencv does, and turns it
     return np.ascontiguousarray(_turned(pixels, _orientation(content)))
 
 
@@ -179,9 +232,15 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode(content: bytes, path: str | os.PathLike) -> np.ndarray:
-    """(H, W, 3) uint8 RGB through opencv."""
+    """(H, W, 3) uint8 RGB of what is no JPEG."""
+    _opened(content, path, "an image").close()
+    return _opencv(content, path)
+
+
+def _opencv(content: bytes, path: str | os.PathLike) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
     if pixels is None:

@@ -4,7 +4,6 @@ Format: https://github.com/wkentaro/labelme; shapes of one label and one group_i
 """
 
 import base64
-import io
 import json
 import math
 import os
@@ -12,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from xseg.data.classes import read_classes
-from xseg.data.images import read_image
+from xseg.data.images import read_image, read_values
 from xseg.data.rle import MAX_OUTLINE, encode_masks, mask_areas, run_lengths
 from xseg.data.to_coco import CocoImage, Written, check_free, tracked, write_coco
 
@@ -147,10 +145,10 @@ def _circle(centre_xy: np.ndarray, rim_xy: np.ndarray) -> list[float]:
 def _pasted(code: object, corners: np.ndarray, size_hw: tuple[int, int], place: str) -> np.ndarray:
     """A PNG in base64, laid at the first corner."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(code))) as file:
-            patch = np.array(file) > 0
-    except (TypeError, ValueError, OSError) as error:
+        content = base64.b64decode(code)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{place}: its mask is no PNG in base64: {error}") from error
+    patch = read_values(content, f"{place}: its mask")[0] > 0
     mask = np.zeros(size_hw, np.uint8)
     x, y = corners[0].astype(int)
     if patch.ndim != 2 or min(x, y) < 0 or y + patch.shape[0] > size_hw[0] or x + patch.shape[1] > size_hw[1]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from xseg.data.classes import VOC_CLASSES, voc_palette
 from xseg.data.datasets import read_split
-from xseg.data.images import write_mask
+from xseg.data.images import check_regular, write_mask
 
 NUM_TRAIN_AUG = 10_582
 
@@ -72,6 +72,7 @@ def read_sbd_mask(path: str | os.PathLike) -> np.ndarray:
 
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file; {_SBD_REMEDY}")
+    check_regular(path, "mask")
     try:
         content = loadmat(path, squeeze_me=True, struct_as_record=False)
     except (MatReadError, ValueError, OSError, TypeError) as error:
