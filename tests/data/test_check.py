@@ -179,6 +179,12 @@ def test_every_fault_of_boxes_is_found_once(tmp_path):
     assert [fault.kind for fault in nothing.faults] == ["no valid box"]
 
 
+def test_coco_files_outside_are_named(tmp_path):
+    (tmp_path / "set").mkdir()
+    report = check_dataset(coco(tmp_path / "set", [], images=((1, "a"), (2, "../../b"))))
+    assert [fault.kind for fault in report.faults] == ["wrong file name"] and "leads out of" in report.faults[0].message
+
+
 def test_masks_are_looked_at_where_they_are_asked_for(tmp_path):
     rows = [box(1, (2, 3, 5, 5), segmentation=[[1, 2, 3, 4]]), box(2, (9, 3, 5, 5), segmentation=[[1, 2, 9, 2, 9, 9]])]
     assert check_dataset(coco(tmp_path, rows)).ok

@@ -131,6 +131,31 @@ def test_wrong_files_are_named(tmp_path):
         CocoDetection(**write_coco(tmp_path, [], categories=[dict(id=1, name="car"), dict(id=2, name="car")]))
 
 
+def test_file_names_stay_below_the_root(tmp_path):
+    """A JSON of a stranger names any file of the machine."""
+    root = tmp_path / "set"
+    root.mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "other.png")
+    Image.new("RGB", (30, 20)).save(root / "beside.png")
+
+    def files(name):
+        return write_coco(root, [], images=[dict(id=7, file_name=name, height=20, width=30)])
+
+    for name in ("../../other.png", str(tmp_path / "other.png"), "../images/../../other.png"):
+        with pytest.raises(
+            ValueError, match=r"a\.json: image 7: file_name .*other\.png leads out of .*outside_root=True"
+        ):
+            CocoDetection(**files(name))
+        assert len(CocoDetection(**files(name), outside_root=True)[0]["labels"]) == 0
+    for name in ("../beside.png", str(root / "beside.png"), "7.png", "../images/7.png"):
+        assert len(CocoDetection(**files(name))[0]["labels"]) == 0
+    for name in (7, "", "a\0b"):
+        with pytest.raises(ValueError, match=r"a\.json: image 7: file_name must be the name of a file, got"):
+            CocoDetection(**files(name))
+    outer = dict(files("other.png"), images="..")
+    assert len(CocoDetection(**outer)[0]["labels"]) == 0, "the config may name any folder"
+
+
 def test_size_of_the_file_is_compared_with_the_image(tmp_path):
     files = write_coco(tmp_path, [])
     Image.new("RGB", (20, 30)).save(tmp_path / "images" / "7.png")

@@ -27,6 +27,7 @@ class CocoDetection(DetectionDataset):
         images: folder that the file names in the JSON are relative to.
         annotations: the JSON file.
         root: what both of these are relative to; what `--data-root` replaces.
+        outside_root: read also images whose file names lead out of root and of `images`.
         classes: names of the categories to keep, in the order of labels; objects of others are left out.
         with_masks: give instance masks, from polygons or run lengths.
         drop_invalid: leave out objects whose box has no area, lies outside the image or is not finite (COCO's train
@@ -47,13 +48,14 @@ class CocoDetection(DetectionDataset):
         with_masks: bool = False,
         keep_empty: bool = True,
         drop_invalid: bool = False,
+        outside_root: bool = False,
     ):
         root = Path(root)
         folder, file = root / images, root / annotations
         require_folder(folder, root, f"{images}/, {annotations}", _COCO_SOURCE)
         content = read_coco(file)
         names, category_ids = categories_of(content, file, classes)
-        files = _image_files(content, file, folder)
+        files = _image_files(content, file, folder, None if outside_root else root)
         label_of = {id: label for label, id in enumerate(category_ids)}
         objects = _objects(content, file, files, label_of, with_masks, drop_invalid)
         super().__init__(files, objects, names, palette, category_ids, transforms, keep_empty)
@@ -120,12 +122,32 @@ def categories_of(content: dict, file: Path, classes: Sequence[str] | None = Non
     return list(classes), [id_of[name] for name in classes]
 
 
-def _image_files(content: dict, file: Path, folder: Path) -> list[ImageFile]:
+def path_of(name: object, folder: Path, root: Path | None, place: str) -> Path:
+    """The file of a `file_name`, relative to its folder.
+
+    Raises:
+        ValueError: the name is no text, or leads out of the folder and of root (None: it may); `place` names its row.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"{place}: file_name must be the name of a file, got {name!r}")
+    path = folder / name
+    if root is not None and (os.path.isabs(name) or ".." in name):
+        real = Path(os.path.abspath(path))  # without following links, which are the user's own
+        if not any(real.is_relative_to(os.path.abspath(base)) for base in (folder, root)):
+            raise ValueError(
+                f"{place}: file_name {name} leads out of {root}; name the folder of all images as root, or allow it "
+                "with outside_root=True"
+            )
+    return path
+
+
+def _image_files(content: dict, file: Path, folder: Path, root: Path | None) -> list[ImageFile]:
     files = []
     for row in content["images"]:
         if absent := [key for key in ("id", "file_name", "height", "width") if row.get(key) is None]:
             raise ValueError(f"{file}: image {row.get('id', len(files))} has no {', '.join(absent)}; write it there")
-        files.append(ImageFile(row["id"], folder / row["file_name"], (int(row["height"]), int(row["width"]))))
+        path = path_of(row["file_name"], folder, root, f"{file}: image {row['id']}")
+        files.append(ImageFile(row["id"], path, (int(row["height"]), int(row["width"]))))
     return files
 
 

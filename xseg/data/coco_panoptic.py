@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from xseg.data.classes import IGNORE, check_classes, voc_palette
-from xseg.data.coco import read_coco
+from xseg.data.coco import path_of, read_coco
 from xseg.data.datasets import require_folder
 from xseg.data.detection import DetectionDataset, ImageFile
 from xseg.data.images import read_image
@@ -30,6 +30,7 @@ class CocoPanoptic(DetectionDataset):
         segments: folder of the PNGs.
         annotations: the JSON file.
         root: what these are relative to; what `--data-root` replaces.
+        outside_root: read also files whose names lead out of root and of their folders.
 
     Raises:
         FileNotFoundError, ValueError: naming the file and the segment's id.
@@ -42,10 +43,12 @@ class CocoPanoptic(DetectionDataset):
         annotations: Path_,
         root: Path_ = ".",
         transforms: Sequence[Callable | dict] | None = None,
+        outside_root: bool = False,
     ):
         root = Path(root)
-        self.folder, self.file = root / segments, root / annotations
-        for folder in (root / images, self.folder):
+        base = None if outside_root else root
+        self.file = root / annotations
+        for folder in (root / images, root / segments):
             require_folder(folder, root, f"{images}/, {segments}/, {annotations}", _SOURCE)
         content = read_coco(self.file)
         categories = sorted(content["categories"], key=lambda row: row["id"])
@@ -54,11 +57,14 @@ class CocoPanoptic(DetectionDataset):
         self.things = tuple(index for index, row in enumerate(categories) if row.get("isthing"))
         names = [self.all_classes[index] for index in self.things]
         rows = {row["id"]: row for row in content["images"]}
-        self.annotations, files = content["annotations"], []
+        self.annotations, self.segment_files, files = content["annotations"], [], []
         for row in self.annotations:
             if (image := rows.get(row["image_id"])) is None:
                 raise ValueError(f"{self.file}: an annotation has image_id {row['image_id']}, which is not in the file")
-            files.append(ImageFile(image["id"], root / images / image["file_name"], (image["height"], image["width"])))
+            place = f"{self.file}: image {image['id']}"
+            path = path_of(image.get("file_name"), root / images, base, place)
+            files.append(ImageFile(image["id"], path, (image["height"], image["width"])))
+            self.segment_files.append(path_of(row.get("file_name"), root / segments, base, f"{place}, its segments"))
         ids = [categories[index]["id"] for index in self.things]
         self.all_palette = voc_palette(len(self.all_classes) + 1)[1:]
         palette = [self.all_palette[index] for index in self.things]
@@ -75,7 +81,7 @@ class CocoPanoptic(DetectionDataset):
 
     def objects_of(self, index: int) -> dict[str, Tensor]:
         row = self.annotations[index]
-        path = self.folder / row["file_name"]
+        path = self.segment_files[index]
         ids, place = read_segment_ids(path), f"{self.file}: segment {{}} of {path}"
         if tuple(ids.shape) != tuple(self.images[index].size_hw):
             raise ValueError(f"{path} is {tuple(ids.shape)} (H, W), but its image {self.images[index].size_hw}")

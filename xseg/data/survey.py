@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xseg.data.check_report import Fault, kind_of
-from xseg.data.coco import CocoDetection, boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.coco import CocoDetection, boxes_of, categories_of, check_reference, path_of, place_of, read_coco
 from xseg.data.detection import DetectionDataset
 from xseg.data.rle import run_lengths
 from xseg.data.voc_detection import class_names, list_files
@@ -67,12 +67,16 @@ def _of_coco(given: dict, name: str) -> Survey:
         if row.get("id") is None or row.get("file_name") is None:
             note("incomplete image", f"{file}: image {row.get('id', number)} has no id or no file_name; write it there")
             continue
+        try:
+            place, base = f"{file}: image {row['id']}", None if given["outside_root"] else root
+            path = path_of(row["file_name"], root / given["images"], base, place)
+        except ValueError as error:
+            note("wrong file name", error)
+            continue
         size_hw = (row.get("height"), row.get("width"))
         if not all(size_hw):
             note("incomplete image", f"{file}: image {row['id']} has no height and width; write them there")
-        images.append(
-            SurveyedImage(row["id"], root / given["images"] / row["file_name"], size_hw if all(size_hw) else None)
-        )
+        images.append(SurveyedImage(row["id"], path, size_hw if all(size_hw) else None))
     index_of = {image.id: index for index, image in enumerate(images)}
     objects = []
     for row in content["annotations"]:
