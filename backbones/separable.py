@@ -76,7 +76,7 @@ def project(conv: nn.Conv2d, x: Tensor) -> Tensor:
     Otherwise the gradient may write outside its memory (float32, channels-last, even sizes).
     """
     few = conv.in_channels < SAFE_CHANNELS and conv.kernel_size == (1, 1) and conv.stride != (1, 1)
-    if few and x.device.type == "cpu":
+    if few and x.device.type == "cpu" and torch.is_grad_enabled():
         return F.conv2d(x[..., :: conv.stride[0], :: conv.stride[1]], conv.weight, conv.bias)
     return conv(x)
 
