@@ -9,7 +9,7 @@ from .checkpoint import (
 )
 from .hooks import BroadcastBuffersHook, ProfileHook, StepSeedHook, StopOnNanHook, StopOnSignalHook, ThroughputHook
 from .loops import TrainLoop
-from .memory import keep_freed_memory
+from .memory import free_memory, keep_freed_memory
 from .optim import AmpOptimWrapper, ParamGroups
 from .sampler import EvalSampler, TrainSampler, repeat_factors
 from .saving import AtomicBackend, PlainCheckpointHook, plain_model_config
@@ -30,6 +30,7 @@ __all__ = [
     "TrainSampler",
     "checksum",
     "find_resumable",
+    "free_memory",
     "keep_freed_memory",
     "latest_checkpoints",
     "load_strict",

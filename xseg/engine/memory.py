@@ -1,7 +1,11 @@
-"""Memory of the process: what glibc does with freed tensors."""
+"""Memory of the process: what glibc does with freed tensors, and how much is free."""
 
 import ctypes
+import math
 import sys
+from pathlib import Path
+
+import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -17,3 +21,33 @@ def keep_freed_memory() -> None:
     if mallopt:
         mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that new tensors on a device may take; infinity where the system does not say.
+
+    On a CPU the smaller of what the system has free and what the process's control group, as of a container or a
+    SLURM job, leaves. Memory that malloc or PyTorch keeps for the next tensors counts as free.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cpu" or sys.platform != "linux":
+        return math.inf
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    available = next((1024 * int(line[1]) for line in lines if line[0] == "MemAvailable:"), math.inf)
+    return min(available, _left_in_group())
+
+
+def _left_in_group(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Bytes left to the process's control group, of version 2 or 1; what the page cache holds can be taken back."""
+    for limit, used, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        if (root / limit).is_file() and (text := (root / limit).read_text().strip()) != "max":
+            stat = dict(line.split() for line in ((root / limit).parent / "memory.stat").read_text().splitlines())
+            return int(text) - int((root / used).read_text()) + int(stat.get(cache, 0))
+    return math.inf

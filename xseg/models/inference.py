@@ -3,6 +3,7 @@
 Papers: multi-scale and flip as in Chen et al. 2018 (arXiv:1802.02611), Section 4.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -56,10 +57,22 @@ class Inference:
         if self.longest is None:
             return self._labels(network, images)
         size = images.shape[-2:]
-        fitted = [max(1, round(s * self.longest / max(size))) for s in size]
-        resized = F.interpolate(images, fitted, mode="bilinear", align_corners=self.align_corners)
+        resized = F.interpolate(images, self._fitted(size), mode="bilinear", align_corners=self.align_corners)
         labels = self._labels(network, resized).unsqueeze(1)
         return F.interpolate(labels, size, mode="nearest-exact").squeeze(1)
+
+    def largest_hw(self, size_hw: Sequence[int]) -> tuple[int, int]:
+        """Of images of a size, the largest part or resized form that the network sees at once."""
+        seen = [max(least, size) for least, size in zip(self.min_size_hw, self._fitted(size_hw), strict=True)]
+        if self.window_hw is not None:
+            seen = [min(window, size) for window, size in zip(self.window_hw, seen, strict=True)]
+        return tuple(math.ceil(size * max(self.scales)) for size in seen)
+
+    def _fitted(self, size_hw: Sequence[int]) -> list[int]:
+        """A size whose longer side is `longest`, if that is given."""
+        if self.longest is None:
+            return list(size_hw)
+        return [max(1, round(size * self.longest / max(size_hw))) for size in size_hw]
 
     def _labels(self, network: Network, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

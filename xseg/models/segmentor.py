@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from heads.upsampling import CoarseLogits, upsample
 from xseg.models.inference import Inference
 from xseg.models.losses import CrossEntropy, named_terms, weighted_losses
+from xseg.models.memory import fitting
 from xseg.models.model import Model, build
 
 
@@ -30,7 +31,7 @@ class Segmentor(Model):
         losses: configs of the losses, summed by their weights; default cross-entropy.
         aux_head: the config of a second head for training, as `FCNHead`; `aux_weight` is the weight of its losses.
         preprocessor: mean and std; default Xception's.
-        inference: windows, scales, flip; default the whole image once.
+        inference: windows, scales, flip; default the whole image once, or windows where its memory is not free.
         channels_last: memory layout of weights and images; faster with tensor cores, AMX and depthwise convolutions.
         compiled: run backbone and heads through `torch.compile`.
     """
@@ -104,7 +105,7 @@ class Segmentor(Model):
         return CoarseLogits(logits, (padded_h, padded_w), (height, width), self.head.align_corners)
 
     def predict_batch(self, images: Tensor, samples: list[dict]) -> list[dict]:
-        labels = self.inference(self.coarse_logits, images)
+        labels = fitting(self, images)(self.coarse_logits, images)
         results = []
         for label, sample in zip(labels, samples, strict=True):
             height, width = sample["input_hw"]
