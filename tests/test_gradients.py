@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import xseg
 from xseg.cli import main
-from xseg.config import fill_rates, load_config, shipped_configs, training_crop
+from xseg.config import fill_context, load_config, shipped_configs, training_crop
 from xseg.loading import without_downloads
 from xseg.weights import read_weights
 
@@ -45,7 +45,7 @@ def size_in_training(cfg) -> tuple[int, int]:
 
 def build(cfg) -> nn.Module:
     """The config's model, from random weights; narrow where that leaves the geometry as it is."""
-    fill_rates(cfg)
+    fill_context(cfg)
     model = cfg.model.to_dict()
     without_downloads(model)
     if "Xception" in str(model["backbone"]["type"]):
@@ -142,6 +142,9 @@ def test_a_trained_model_keeps_its_rates(tmp_path):
     root = ["--data-root", f"{tmp_path}/shapes"]
     crop = "train_dataloader.dataset.transforms.0.size_hw=(129, 129)"
     assert main(["train", "quickstart", *root, "--work-dir", f"{tmp_path}/run", *TINY, crop]) == 0
-    assert "Atrous rates (2, 3, 4) for crops of 129 x 129" in next((tmp_path / "run").glob("*/*.log")).read_text()
+    assert (
+        "For crops of 129 x 129: atrous rates (2, 3, 4), image pooling over (129, 129)"
+        in next((tmp_path / "run").glob("*/*.log")).read_text()
+    )
     assert xseg.load(tmp_path / "run").head.rates == (2, 3, 4)
     assert xseg.load("quickstart", data_root=tmp_path / "shapes").head.rates == (1, 2, 3)

@@ -146,28 +146,32 @@ def fill_num_classes(cfg: Config, loader: str) -> dict:
     return found
 
 
-def fill_rates(cfg: Config, trained: Weights | None = None, new: Sequence[str] = ()) -> tuple[int, int] | None:
-    """Give a head that leaves its atrous `rates` open those of its weights, or of the training crop.
+def fill_context(cfg: Config, trained: Weights | None = None, new: Sequence[str] = ()) -> tuple[int, int] | None:
+    """Give a head that leaves its atrous `rates` and its `pooling_hw` open those of its weights, or of the crop.
 
-    Returns the size (height, width) of the crop if that decided.
+    Returns the size (height, width) of the training crop if that decided.
 
     Args:
-        trained: the weights that go into the model; if they hold the head's atrous branches, their rates stay.
+        trained: the weights that go into the model; if they hold the head's atrous branches, their values stay.
         new: prefixes of modules that they leave as initialised.
     """
-    from heads.deeplabv3plus import RATES_AT_16, rates_for_crop
+    from heads.deeplabv3plus import PUBLISHED_CROP, RATES_AT_16, rates_for_crop
 
     head = cfg.model.get("head") if isinstance(cfg.model, dict) else None
-    if not isinstance(head, dict) or "rates" not in (allowed_keys("model.head", head) or ()) or "rates" in head:
+    open_keys = {"rates", "pooling_hw"} - set(head or ())
+    if not isinstance(head, dict) or not open_keys <= (allowed_keys("model.head", head) or set()):
         return None
-    branches = "head.aspp."
+    branches, crop = "head.aspp.", training_crop(cfg)
     if trained and any(n.startswith(branches) for n in trained.state) and not branches.startswith(tuple(new)):
         saved = trained.meta.get("xseg", {}).get("model", {}).get("head", {})
-        head.rates = tuple(saved.get("rates", RATES_AT_16))
-    elif (crop := training_crop(cfg)) is not None:
-        head.rates = rates_for_crop(crop)
-        return crop
-    return None
+        values, crop = {"rates": tuple(saved.get("rates", RATES_AT_16)), "pooling_hw": saved.get("pooling_hw")}, None
+    elif crop is not None:
+        small = min(crop) < PUBLISHED_CROP
+        values = {"rates": rates_for_crop(crop), "pooling_hw": crop if small else None}
+    else:
+        return None
+    head.update({key: values[key] for key in open_keys})
+    return crop if open_keys else None
 
 
 def training_crop(cfg: Config) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from xseg.config import fill_num_classes, fill_rates, load_config
+from xseg.config import fill_context, fill_num_classes, load_config
 from xseg.engine import keep_freed_memory
 from xseg.evaluation import Table
 from xseg.loading import resolve_weights, without_downloads
@@ -52,7 +52,7 @@ def evaluate(
         )
     out = Path(out or default_folder(source, cfg))
     weights = read_weights(resolve_weights(source))
-    fill_rates(cfg, weights)
+    fill_context(cfg, weights)
     set_up(cfg, out, launcher)
     if panoptic:
         add_metric(cfg, "PanopticMetric")

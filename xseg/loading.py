@@ -10,7 +10,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from xseg.config import fill_num_classes, fill_rates, load_config
+from xseg.config import fill_context, fill_num_classes, load_config
 from xseg.data.classes import imagenet_classes
 from xseg.engine import latest_checkpoints
 from xseg.weights import Weights, load_weights, read_weights
@@ -76,7 +76,7 @@ def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
     if weights and not isinstance(weights, Weights):
         weights = read_weights(resolve_weights(weights))  # a wrong name is told before the model is built
     meta = fill_num_classes(cfg, "val_dataloader")
-    fill_rates(cfg, weights)
+    fill_context(cfg, weights)
     config = cfg.model.to_dict()
     if weights:
         without_downloads(config)

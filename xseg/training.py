@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import collect_env
 
 from xseg import __version__
-from xseg.config import fill_num_classes, fill_rates, load_config
+from xseg.config import fill_context, fill_num_classes, load_config
 from xseg.data.balance import balanced_weights
 from xseg.data.classification import balanced_label_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
@@ -96,7 +96,7 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
     checkpoint = _resumable(work_dir, resume)
     load_from = None if checkpoint else load_from or cfg.get("load_from")
     weights, new = _read_start(load_from) if load_from else (None, ())
-    crop = fill_rates(cfg, weights, new)
+    crop = fill_context(cfg, weights, new)
     cfg.load_from, cfg.resume = None, False
     if checkpoint is not None:
         _set_resume(cfg, checkpoint, seed)
@@ -104,8 +104,11 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
         if crop:
+            head = cfg.model.head
             runner.logger.info(
-                f"Atrous rates {cfg.model.head.rates} for crops of {crop[0]} x {crop[1]}; model.head.rates sets others"
+                f"For crops of {crop[0]} x {crop[1]}: atrous rates {head.rates}, image pooling over "
+                f"{'the whole image' if head.pooling_hw is None else head.pooling_hw} in prediction; "
+                "model.head.rates and model.head.pooling_hw set others"
             )
         if checkpoint is None:
             fresh = _start_from(runner, weights, new) if weights else None

@@ -5,7 +5,7 @@ from torch import nn
 
 from backbones import AlignedXception
 from heads import DeepLabV3Plus, FCNHead
-from heads.deeplabv3plus import rates_for_crop
+from heads.deeplabv3plus import local_mean, rates_for_crop
 
 
 def network(**options) -> nn.ModuleDict:
@@ -93,3 +93,35 @@ def test_rates_shrink_with_crops_below_the_published_one(crop, rates):
     """Maps of 33 x 33 took rates up to 18; a map of 17 x 17 takes half of them, and the shorter edge decides."""
     assert rates_for_crop((crop, crop)) == rates_for_crop((crop + 100, crop)) == rates
     assert max(rates) <= max(1, (crop - 1) // 16)  # below the size of the map, at output stride 16
+
+
+@pytest.mark.parametrize("window_hw", [(3, 3), (4, 5), (1, 9), (20, 20)])
+def test_local_mean_is_that_of_the_window_moved_inside(window_hw):
+    """By a plain loop. Over a map of the window's size it is the mean of the map, as in training."""
+    x = torch.rand(2, 3, 7, 9, dtype=torch.float64)
+    expected = torch.empty_like(x)
+    for row in range(7):
+        for column in range(9):
+            top, left = (
+                max(0, min(at - window // 2, size - window))
+                for at, window, size in zip((row, column), window_hw, (7, 9), strict=True)
+            )
+            window = x[..., top : top + window_hw[0], left : left + window_hw[1]]
+            expected[..., row, column] = window.mean((2, 3))
+    torch.testing.assert_close(local_mean(x, window_hw), expected, rtol=1e-12, atol=1e-12)
+    whole = x.mean((2, 3), keepdim=True).expand_as(x)
+    torch.testing.assert_close(local_mean(x, (7, 9)), whole, rtol=1e-12, atol=1e-12)
+
+
+def test_pooling_follows_the_stride_and_a_map_of_the_crop_is_averaged_whole():
+    torch.manual_seed(0)
+    heads = [shake(DeepLabV3Plus(3, (8, 16), (4, 16), channels=32, pooling_hw=size)) for size in (None, (129, 97))]
+    heads[1].load_state_dict(heads[0].state_dict())
+    assert heads[1].image_pooling.window_hw == (9, 7)
+    crop = [torch.rand(1, 8, 33, 25, dtype=torch.float64), torch.rand(1, 16, 9, 7, dtype=torch.float64)]
+    torch.testing.assert_close(heads[0](crop), heads[1](crop))
+    larger = [torch.rand(1, 8, 65, 65, dtype=torch.float64), torch.rand(1, 16, 17, 17, dtype=torch.float64)]
+    one, other = (head.image_pooling(larger[1]) for head in heads)
+    assert one.std((2, 3)).max() == 0 and other.std((2, 3)).max() > 1e-3
+    heads[1].set_strides((4, 8))
+    assert heads[1].image_pooling.window_hw == (17, 13)
