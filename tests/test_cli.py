@@ -256,6 +256,14 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "set()"
 
 
+def test_eval_under_torchrun_wants_its_launcher(trained, tmp_path, monkeypatch, capsys):
+    """Without it every process evaluated all images, and all wrote into one folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["eval", "quickstart", f"{trained}/run", "--out", f"{tmp_path}/out"]) == 1
+    assert "launcher must be 'pytorch' under torchrun (WORLD_SIZE=2), got 'none'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
     """Five images over two processes, which do not divide: the confusion matrices are the same to the pixel."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"]
@@ -268,6 +276,7 @@ def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("5 images in") == 1  # every process printed the table
     assert main(["eval", *script[3:], "--out", f"{tmp_path}/one", *TINY]) == 0
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
     assert one["confusion"] == two["confusion"]

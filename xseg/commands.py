@@ -29,8 +29,6 @@ def run_train(arguments) -> int:
 
 
 def run_eval(arguments) -> int:
-    from mmengine.dist import is_main_process
-
     from xseg.evaluating import default_folder, evaluate, print_report
 
     cfg = read_config(arguments)
@@ -45,7 +43,7 @@ def run_eval(arguments) -> int:
         panoptic=arguments.panoptic,
         backend=arguments.backend,
     )
-    if is_main_process():
+    if report.is_main:
         print_report(report, out)
     return 0
 

@@ -14,7 +14,7 @@ from xseg.config import fill_context, fill_num_classes, load_config
 from xseg.engine import keep_freed_memory
 from xseg.evaluation import Table
 from xseg.loading import resolve_weights, without_downloads
-from xseg.training import build_runner, processes, quiet
+from xseg.training import build_runner, check_launcher, processes, quiet
 from xseg.weights import load_weights, read_weights
 
 
@@ -44,6 +44,7 @@ def evaluate(
 
     Returns: what metrics.json holds: the report of every metric of the config, sizes, times.
     """
+    check_launcher(launcher)
     cfg = load_config(config, overrides, data_root)
     source = weights or cfg.get("weights")
     if not source:
@@ -114,21 +115,24 @@ def add_metric(cfg: Config, name: str) -> None:
 
 
 class Report(dict):
-    """What metrics.json holds; `tables` and the names of `files` in its folder are for the screen."""
+    """What metrics.json holds; `tables` and the names of `files` in its folder are for the screen.
 
-    def __init__(self, values: dict, tables: list[Table], files: list[str]):
+    Every process has the numbers; the one that `is_main` has written the files, and prints.
+    """
+
+    def __init__(self, values: dict, tables: list[Table], files: list[str], is_main: bool = True):
         super().__init__(values)
-        self.tables, self.files = tables, files
+        self.tables, self.files, self.is_main = tables, files, is_main
 
 
 def report_of(metrics: list, out: Path, **facts) -> Report:
     """Ask every metric for what it tells (see `xseg.evaluation.report`), and leave it in `out`, once for all ranks."""
     metrics = [metric for metric in metrics if hasattr(metric, "report")]
-    report = Report({}, [metric.table() for metric in metrics], ["metrics.json"])
+    report = Report({}, [metric.table() for metric in metrics], ["metrics.json"], is_main_process())
     for metric in metrics:
         report |= metric.report()
     report |= facts
-    if is_main_process():
+    if report.is_main:
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(report, indent=1))
         for metric in metrics:

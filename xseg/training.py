@@ -72,7 +72,7 @@ def train(
     cfg = load_config(config, overrides)
     fill_num_classes(cfg, "train_dataloader")
     _fill_class_weights(cfg)
-    _check_launcher(launcher)
+    check_launcher(launcher)
     if resume and load_from:
         raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
     if amp is not None:
@@ -167,14 +167,17 @@ def _fill_class_weights(cfg: Config) -> None:
                 place["class_weights"] = weights
 
 
-def _check_launcher(launcher: str) -> None:
+def check_launcher(launcher: str) -> None:
+    """ValueError for a launcher that does not go with the environment that this process was started in."""
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     if launcher == "none" and world_size > 1:
-        raise ValueError(f"launcher must be 'pytorch' under torchrun (WORLD_SIZE={world_size}), got 'none'")
+        raise ValueError(
+            f"launcher must be 'pytorch' under torchrun (WORLD_SIZE={world_size}), got 'none': add --launcher pytorch"
+        )
     if launcher == "pytorch" and "LOCAL_RANK" not in os.environ:
-        raise ValueError("launcher 'pytorch' needs torchrun: torchrun --nproc-per-node N -m xseg train …")
+        raise ValueError("launcher 'pytorch' needs torchrun: torchrun --nproc-per-node N -m xseg …")
     if launcher == "slurm" and not torch.cuda.is_available():
         raise ValueError("launcher 'slurm' needs CUDA; on CPU use torchrun and 'pytorch'")
 
