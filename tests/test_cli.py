@@ -115,6 +115,17 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(trained, tmp_pat
         assert torch.equal(resumed["state_dict"][key], value), key
 
 
+def test_a_resumed_run_keeps_the_rates_of_the_weights_that_it_started_from(trained, tmp_path):
+    """Its config leaves them open: on resuming they followed the crop, (1, 2, 3), under weights trained at others."""
+    command = ["train", "quickstart", "--data-root", f"{trained}/shapes", "--work-dir"]
+    one, two = ([*TINY, f"train_cfg.max_iters={number}"] for number in (1, 2))
+    assert main([*command, f"{tmp_path}/first", *one, "model.head.rates=(6, 12, 18)"]) == 0
+    assert main([*command, f"{tmp_path}/run", "--load-from", f"{tmp_path}/first/iter_1.pth", *one]) == 0
+    assert main([*command, f"{tmp_path}/run", "--resume", *two]) == 0
+    saved = torch.load(tmp_path / "run" / "iter_2.pth", weights_only=True)
+    assert list(saved["meta"]["xseg"]["model"]["head"]["rates"]) == [6, 12, 18]
+
+
 def test_load_from_another_class_count_asks_for_the_new_classifier(trained, tmp_path, capsys):
     four = tmp_path / "four"
     (four / "ImageSets" / "Segmentation").mkdir(parents=True)

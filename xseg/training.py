@@ -24,6 +24,9 @@ from xseg.data.balance import balanced_weights
 from xseg.data.classification import balanced_label_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
+from xseg.engine.loops import check_schedule
+from xseg.engine.resume import check_settings
+from xseg.engine.saving import settings_of
 from xseg.models.taps import mute, unseen_taps
 from xseg.weights import Weights, load_weights, read_weights
 
@@ -57,7 +60,9 @@ def train(
         config: a mmengine Config, or the path or name of one.
         work_dir: for checkpoints and logs; `work_dirs/<name of the config>` if neither given here nor in the config.
         resume: a checkpoint, or True for the newest readable one of work_dir. A work dir without any checkpoint is
-            started afresh, so that a job that is requeued can always run the same command.
+            started afresh, so that a job that is requeued can always run the same command. Length, intervals, workers,
+            learning rate and its schedule may differ from the checkpoint's, and take effect; a run that changes others
+            is refused.
         load_from: weights to start from, of any source that `xseg.weights` reads, strict in names and shapes; those
             of a bare backbone fit too.
             dict(path=…, new=["head.classifier"]) leaves the named modules as initialised.
@@ -73,6 +78,7 @@ def train(
     fill_num_classes(cfg, "train_dataloader")
     _fill_class_weights(cfg)
     check_launcher(launcher)
+    check_schedule(cfg)
     if resume and load_from:
         raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
     if amp is not None:
@@ -87,7 +93,8 @@ def train(
             if runner.rank == 0:
                 print(f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({_name(cfg)})")
             return runner
-    return _run(cfg, Path(work_dir or cfg.get("work_dir") or f"work_dirs/{_name(cfg)}"), resume, load_from, seed)
+    work_dir = Path(work_dir or cfg.get("work_dir") or f"work_dirs/{_name(cfg)}")
+    return _run(cfg, work_dir, resume, load_from, seed)
 
 
 def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None) -> Runner:
@@ -96,10 +103,10 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
     checkpoint = _resumable(work_dir, resume)
     load_from = None if checkpoint else load_from or cfg.get("load_from")
     weights, new = _read_start(load_from) if load_from else (None, ())
-    crop = fill_context(cfg, weights, new)
     cfg.load_from, cfg.resume = None, False
     if checkpoint is not None:
         _set_resume(cfg, checkpoint, seed)
+    crop = fill_context(cfg, weights, new)
     keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
@@ -225,6 +232,11 @@ def _set_resume(cfg: Config, path: Path, seed: int | None) -> None:
     saved = checkpoint["meta"].get("seed")
     if seed is not None and seed != saved:
         raise ValueError(f"seed must be that of the resumed run ({saved}), got {seed}; leave it out")
+    fill_context(cfg, Weights(checkpoint["state_dict"], checkpoint["meta"], None, path))
+    if "settings" in checkpoint["meta"]:
+        check_settings(checkpoint["meta"]["settings"], settings_of(cfg), path)
+    else:
+        print_log(f"{path} does not tell the settings of its run: not compared", logger="current", level=30)
     cfg.randomness = {**cfg.get("randomness", {}), "seed": saved}
     cfg.load_from, cfg.resume = str(path), True
 

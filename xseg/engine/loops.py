@@ -1,17 +1,38 @@
 """The training loop: mmengine's iteration loop, but a resumed run goes on at its position instead of re-reading."""
 
+import inspect
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
+from mmengine.optim import CosineAnnealingLR, PolyLR
 from mmengine.registry import LOOPS
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import calc_dynamic_intervals
+
+from xseg.config import resolve
+
+
+def check_schedule(cfg: Config) -> None:
+    """ValueError if the learning rate falls to 0 before the run ends: the iterations after that would train nothing."""
+    schedulers, max_iters = cfg.get("param_scheduler") or [], cfg.train_cfg.get("max_iters", 0)
+    several = isinstance(schedulers, (list, tuple))
+    for number, scheduler in enumerate(schedulers if several else [schedulers]):
+        cls = resolve(scheduler.get("type"))
+        falls = inspect.isclass(cls) and issubclass(cls, (PolyLR, CosineAnnealingLR)) and not scheduler.get("eta_min")
+        end = scheduler.get("end", max_iters)
+        if falls and not scheduler.get("eta_min_ratio") and not scheduler.get("by_epoch", True) and end < max_iters:
+            place = f"param_scheduler.{number}" if several else "param_scheduler"
+            raise ValueError(
+                f"train_cfg.max_iters is {max_iters}, but {place} ({cls.__name__}) lets the learning rate fall to 0 "
+                f"by iteration {end}; set {place}.end={max_iters + 1} too"
+            )
 
 
 @LOOPS.register_module()

@@ -1,5 +1,6 @@
 """Writing checkpoints: whole or not at all, and with nothing in them but tensors and plain values."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -10,11 +11,26 @@ from typing import ClassVar
 import numpy as np
 import torch
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS, MODELS
 
+from xseg.config import resolve
+
 from .checkpoint import load_strict
+from .resume import apply_changes
+
+# Parts of a config that shape what is trained, and for how long.
+SETTINGS = (
+    "auto_scale_lr",
+    "data_preprocessor",
+    "model",
+    "optim_wrapper",
+    "param_scheduler",
+    "sync_bn",
+    "train_cfg",
+    "train_dataloader",
+)
 
 
 @register_backend("atomic")
@@ -58,7 +74,8 @@ class PlainCheckpointHook(Hook):
     """Makes our checkpoints loadable with weights_only, and usable without their config file.
 
     Adds `meta["xseg"]` = dict(model: config of the model as plain nested dict, each `type` a dotted name such as
-    "heads.DeepLabV3Plus"; classes; palette; iter). Leaves out the log histories and the config as program text.
+    "heads.DeepLabV3Plus"; classes; palette; iter) and `meta["settings"]`, with which a resumed run is compared. Leaves
+    out the log histories and the config as program text.
     On loading, the program text of foreign files is dropped (mmengine would execute it) and the weights must fit.
     """
 
@@ -78,6 +95,7 @@ class PlainCheckpointHook(Hook):
             palette=metainfo.get("palette"),
             iter=meta["iter"],
         )
+        meta["settings"] = settings_of(runner.cfg)
         for key in checkpoint:
             if key not in ("state_dict", "ema_state_dict"):  # these hold tensors, and BatchNorm's versions beside
                 checkpoint[key] = plain(checkpoint[key], key)
@@ -95,11 +113,39 @@ class PlainCheckpointHook(Hook):
             metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None)
             if plain(metainfo, "metainfo") == meta.get("dataset_meta"):
                 meta["dataset_meta"] = metainfo
+            apply_changes(runner, checkpoint, settings_of(runner.cfg))
 
 
 def plain_model_config(config: object) -> object:
     """A model's config out of plain values, each `type` as a dotted name, so that a weight file can carry it."""
     return plain(_named_types(config), "model")
+
+
+def settings_of(config: Mapping) -> dict[str, object]:
+    """{"model.backbone.depth": 65, …}: what shapes a training, as plain values. Equal configs give equal settings, with
+    types as classes or as names, with tuples or lists."""
+    settings: dict[str, object] = {}
+    for key in SETTINGS:
+        if config.get(key) is not None:
+            _flatten(config[key], key, settings)
+    for hook in config.get("custom_hooks") or ():
+        if isinstance(hook, Mapping) and issubclass(resolve(hook.get("type")) or object, EMAHook):
+            _flatten(hook, "EMAHook", settings)  # the one hook that holds weights
+    return settings
+
+
+def _flatten(value: object, place: str, settings: dict[str, object]) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _flatten(item, f"{place}.{key}", settings)
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            _flatten(item, f"{place}.{number}", settings)
+    else:
+        if place.endswith((".type", ".constructor")):
+            cls = resolve(value)  # by its name alone: modules move, and a script's own classes are in `__main__`
+            value = str(value).rpartition(".")[2] if cls is None else cls.__name__
+        settings[place] = json.loads(json.dumps(plain(value, place), default=str))
 
 
 def plain(value: object, where: str) -> object:

@@ -1,0 +1,107 @@
+"""Going on with a run: which settings may differ from the checkpoint's."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from mmengine.logging import print_log
+
+# Patterns of places in the config. What is not here must be as in the checkpoint.
+SCHEDULE = ("param_scheduler*", "optim_wrapper.optimizer.lr", "auto_scale_lr*")
+MAY_CHANGE = (
+    *SCHEDULE,
+    "train_cfg.max_iters",
+    "train_cfg.val_*",
+    "train_cfg.dynamic_intervals*",
+    "optim_wrapper.accumulative_counts",
+    "optim_wrapper.clip_grad*",
+    *(
+        f"train_dataloader.{name}"
+        for name in ("batch_size", "num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "timeout")
+    ),
+    "train_dataloader.dataset.root",
+    "train_dataloader.dataset.cache",
+    "model.inference*",
+    "model.selection*",
+    "model.channels_last",
+    "model.compiled",
+    "model.backbone.pretrained",  # as `weights`: read before the first iteration only
+    "model.backbone.weights",
+)
+UNSET = "not set"
+
+
+def check_settings(saved: Mapping[str, object], now: Mapping[str, object], source: str | os.PathLike) -> None:
+    """ValueError that names the settings which a resumed run changes and may not change.
+
+    Args:
+        saved, now: settings of the checkpoint and of the config, see `settings_of`.
+        source: the checkpoint, for the error.
+    """
+    changes = changed(saved, now)
+    refused = [place for place in changes if not _matches(place, MAY_CHANGE)]
+    if refused:
+        shown = "; ".join(f"{place}: {_told(changes[place])}" for place in refused[:5])
+        more = f"; … ({len(refused)} in all)" if len(refused) > 5 else ""
+        raise ValueError(
+            f"{source}: a resumed run must keep these settings: {shown}{more}. Resume with the options and the config "
+            "of the run, or start a new run from its weights with --load-from"
+        )
+
+
+def changed(saved: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:
+    """{place: (in the checkpoint, now)} where the two differ."""
+    places = dict.fromkeys([*saved, *now])
+    pairs = {place: (saved.get(place, UNSET), now.get(place, UNSET)) for place in places}
+    return {place: (before, after) for place, (before, after) in pairs.items() if before != after}
+
+
+def apply_changes(runner, checkpoint: dict, settings: Mapping[str, object]) -> None:
+    """Log the settings that a resumed run changes; if its schedule is one of them, put it into the checkpoint.
+
+    Args:
+        checkpoint: its optimizer's learning rates and its schedulers are replaced, before the runner loads them.
+        settings: of the config, see `settings_of`.
+    """
+    saved = checkpoint["meta"].get("settings")  # older checkpoints have none: the config's schedule wins
+    changes = changed(saved or {}, settings)
+    for place, values in changes.items() if saved else ():
+        print_log(f"Resumed with another {place}: {_told(values)}", "current")
+    if any(_matches(place, SCHEDULE) for place in changes):
+        _follow_schedule(runner, checkpoint)
+
+
+def _follow_schedule(runner, checkpoint: dict) -> None:
+    """The config's fresh schedulers take as many steps as the checkpoint has iterations: the rate is then what it would
+    be there in a run that had this schedule from the beginning."""
+    schedulers, groups = runner.param_schedulers or [], runner.optim_wrapper.param_groups
+    step = checkpoint["meta"]["iter"]
+    for number, scheduler in enumerate(schedulers):
+        if getattr(scheduler, "need_val_args", False):
+            raise ValueError(
+                f"scheduler {number} of param_scheduler ({type(scheduler).__name__}) follows the results of "
+                "validations, which are not repeated: a resumed run cannot change the schedule; leave it as it was"
+            )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected call of `scheduler.step")
+        for _ in range(step):
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+    names = {"lr", *(scheduler.param_name for scheduler in schedulers)}
+    optimizer = checkpoint["optimizer"]
+    base = optimizer.get("base_param_settings")  # mmengine's own group, for the log
+    for saved, fresh in zip([*optimizer["param_groups"], *([base] if base else [])], groups, strict=True):
+        saved.update({key: value for key, value in fresh.items() if key.removeprefix("initial_") in names})
+    checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in schedulers]
+    print_log(f"Learning rate from iteration {step + 1} on: {groups[0]['lr']:g}, by the config's schedule", "current")
+
+
+def _matches(place: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(place, pattern) for pattern in patterns)
+
+
+def _told(values: tuple[object, object]) -> str:
+    before, after = (value if value is UNSET else f"{value!r:.80}" for value in values)
+    return f"{before} in the checkpoint, {after} now"
