@@ -92,6 +92,9 @@ def add_train(commands) -> None:
         metavar="W",
         help="weights to start from: a file or a published name; a whole model or a backbone",
     )
+    command.add_argument(
+        "--overwrite", action="store_true", help="remove checkpoints and logs of another run in the work dir"
+    )
     command.add_argument("--new", nargs="+", metavar="MODULE", default=[], help="modules that --load-from leaves new")
     command.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
     command.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")

@@ -24,6 +24,7 @@ def run_train(arguments) -> int:
         seed=arguments.seed,
         launcher=arguments.launcher,
         dry_run=arguments.dry_run,
+        overwrite=arguments.overwrite,
     )
     return 0
 

@@ -25,7 +25,7 @@ from xseg.data.classification import balanced_label_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
 from xseg.engine.loops import check_schedule
-from xseg.engine.resume import check_settings
+from xseg.engine.resume import check_settings, check_work_dir, clear_work_dir
 from xseg.engine.saving import settings_of
 from xseg.models.taps import mute, unseen_taps
 from xseg.weights import Weights, load_weights, read_weights
@@ -52,6 +52,7 @@ def train(
     seed: int | None = None,
     launcher: str = "none",
     dry_run: bool = False,
+    overwrite: bool = False,
     overrides: dict | None = None,
 ) -> Runner:
     """Train a model as the config says; returns mmengine's Runner after the last iteration.
@@ -70,6 +71,7 @@ def train(
         seed: of weights, order and augmentation; the config's if None. A resumed run keeps its own.
         launcher: "pytorch" under torchrun, "slurm" under srun, else "none".
         dry_run: two optimizer steps, one validation batch and one checkpoint in a temporary folder: does it all fit?
+        overwrite: remove the checkpoints and logs of another run that work_dir holds; without it that is an error.
         overrides: {"train_dataloader.batch_size": 4, …}.
 
     Raises SystemExit(128 + signal) after a signal stopped the run and its checkpoint is saved (143 for SIGTERM).
@@ -81,6 +83,8 @@ def train(
     check_schedule(cfg)
     if resume and load_from:
         raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
+    if resume and overwrite:
+        raise ValueError("resume and overwrite exclude each other: nothing is left to resume once it is overwritten")
     if amp is not None:
         _set_amp(cfg, amp)
     if seed is not None:
@@ -94,10 +98,12 @@ def train(
                 print(f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({_name(cfg)})")
             return runner
     work_dir = Path(work_dir or cfg.get("work_dir") or f"work_dirs/{_name(cfg)}")
-    return _run(cfg, work_dir, resume, load_from, seed)
+    if not overwrite:
+        check_work_dir(work_dir, resume)
+    return _run(cfg, work_dir, resume, load_from, seed, overwrite)
 
 
-def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None) -> Runner:
+def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None, overwrite: bool = False) -> Runner:
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{_name(cfg)}-{next(_RUNS)}"  # two runs in one second would share logger and visualizer
     checkpoint = _resumable(work_dir, resume)
@@ -120,6 +126,8 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
         if checkpoint is None:
             fresh = _start_from(runner, weights, new) if weights else None
             _mute_unseen_taps(runner, fresh)
+        if overwrite and runner.rank == 0:  # only now, when all that can be wrong with the new run has been told
+            clear_work_dir(work_dir, keep=runner.timestamp)
         try:
             runner.train()
         finally:

@@ -1,4 +1,4 @@
-"""What a resumed run may change takes effect, what it may not is refused by name."""
+"""What a resumed run may change takes effect, what it may not is refused by name; a run is not mixed with another."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,10 @@ import pytest
 import torch
 from toy import toy_config
 
+from xseg.cli import main
 from xseg.config import load_config
 from xseg.engine import read_checkpoint
-from xseg.engine.resume import changed
+from xseg.engine.resume import changed, check_work_dir
 from xseg.engine.saving import settings_of
 from xseg.training import train
 
@@ -145,3 +146,40 @@ def test_equal_configs_have_equal_settings(tmp_path):
         cfg.dump(tmp_path / name)
         assert changed(settings_of(cfg), settings_of(load_config(tmp_path / name))) == {}
     assert settings_of(cfg)["model.head.type"] == "FCOS"
+
+
+def test_a_used_work_dir_wants_to_be_told(run, tmp_path):
+    """A new run mixed its files with the old one's, and killed before its first checkpoint it resumed the old one."""
+    train(toy_config(max_iters=4), work_dir=tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    (tmp_path / "notes.txt").write_text("mine")
+    for resume in (False, run / "iter_4.pth"):  # also a checkpoint of another run
+        with pytest.raises(FileExistsError, match=r"holds a run \(.*\.pth\): .*--resume.*--work-dir.*--overwrite"):
+            train(toy_config(max_iters=2), work_dir=tmp_path, resume=resume)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "notes.txt"} == before
+    with pytest.raises(ValueError, match="resume and overwrite exclude each other"):
+        train(toy_config(), work_dir=tmp_path, resume=True, overwrite=True)
+    with pytest.raises(FloatingPointError):  # the new run ends before its first checkpoint
+        train(toy_config(max_iters=2, spoil_at=0), work_dir=tmp_path, overwrite=True)
+    assert not list(tmp_path.glob("*.pth")) and not (tmp_path / "last_checkpoint").exists()
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1  # its own log
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    check_work_dir(tmp_path, resume=False)  # logs without checkpoints are no run
+    assert train(toy_config(max_iters=2), work_dir=tmp_path, resume=True).iter == 2  # the old one was at 4
+
+
+def test_overwrite_on_the_command_line(tmp_path, capsys):
+    """The old run is removed only when the new one can start: a misspelt option loses nothing."""
+    old = tmp_path / "iter_7.pth"
+    old.write_bytes(b"old")
+    command = ["train", "quickstart", "--work-dir", f"{tmp_path}", "--data-root", f"{tmp_path}/shapes"]
+    options = ["model.backbone.width=0.125", "train_cfg.max_iters=1", "train_dataloader.batch_size=2"]
+    for loader in ("train_dataloader", "val_dataloader"):
+        options += [f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
+        options += [f"{loader}.dataset.num_images={{'train': 2, 'val': 1}}"]
+    assert main([*command, "--cfg-options", *options]) == 1
+    assert f"{tmp_path} holds a run (iter_7.pth)" in capsys.readouterr().err
+    assert main([*command, "--overwrite", "--cfg-options", *options, "model.backbone.depth=1"]) == 1
+    assert old.exists()
+    assert main([*command, "--overwrite", "--cfg-options", *options]) == 0
+    assert not old.exists() and (tmp_path / "iter_1.pth").exists()

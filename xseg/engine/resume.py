@@ -1,9 +1,12 @@
-"""Going on with a run: which settings may differ from the checkpoint's."""
+"""Going on with a run: which settings may differ from the checkpoint's, and what a work dir holds already."""
 
 import os
+import re
+import shutil
 import warnings
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from mmengine.logging import print_log
 
@@ -30,6 +33,7 @@ MAY_CHANGE = (
     "model.backbone.weights",
 )
 UNSET = "not set"
+LOG_FOLDER = re.compile(r"\d{8}_\d{6}")  # mmengine's, by the time of the start
 
 
 def check_settings(saved: Mapping[str, object], now: Mapping[str, object], source: str | os.PathLike) -> None:
@@ -96,6 +100,37 @@ def _follow_schedule(runner, checkpoint: dict) -> None:
         saved.update({key: value for key, value in fresh.items() if key.removeprefix("initial_") in names})
     checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in schedulers]
     print_log(f"Learning rate from iteration {step + 1} on: {groups[0]['lr']:g}, by the config's schedule", "current")
+
+
+def check_work_dir(work_dir: Path, resume: bool | str | os.PathLike) -> None:
+    """FileExistsError if the folder holds a run that is not the one to resume."""
+    checkpoints = _checkpoints(work_dir)
+    own = resume is True or (resume and Path(resume).resolve().parent == work_dir.resolve())
+    if checkpoints and not own:
+        raise FileExistsError(
+            f"{work_dir} holds a run ({checkpoints[0].name}): continue it with --resume, name a new folder with "
+            "--work-dir, or delete that run with --overwrite"
+        )
+
+
+def clear_work_dir(work_dir: Path, keep: str) -> None:
+    """Remove the checkpoints and logs of earlier runs; other files stay.
+
+    Args:
+        keep: name of the log folder of the run that starts.
+    """
+    checkpoints = _checkpoints(work_dir)
+    for path in [*checkpoints, work_dir / "last_checkpoint"]:
+        path.unlink(missing_ok=True)
+    for folder in work_dir.iterdir():
+        if folder.is_dir() and LOG_FOLDER.fullmatch(folder.name) and folder.name != keep:
+            shutil.rmtree(folder)
+    if checkpoints:
+        print_log(f"Removed the run that {work_dir} held ({len(checkpoints)} checkpoints)", "current")
+
+
+def _checkpoints(work_dir: Path) -> list[Path]:
+    return sorted(path for pattern in ("iter_*.pth", "epoch_*.pth", "best_*.pth") for path in work_dir.glob(pattern))
 
 
 def _matches(place: str, patterns: tuple[str, ...]) -> bool:
