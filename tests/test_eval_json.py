@@ -5,75 +5,17 @@ import re
 
 import numpy as np
 import pytest
+from official import CATEGORIES, SIZE, official, painted, random_files, write
 
 from xseg.cli import main
-from xseg.data import encode_masks
 from xseg.evaluation import read_coco_files
-
-CATEGORIES = [dict(id=id, name=f"c{id}") for id in (90, 3, 17)]
-SIZE = dict(height=120, width=160)
-
-
-def painted(box):
-    mask = np.zeros((1, 120, 160), np.uint8)
-    x, y, width, height = (int(side) for side in box)
-    mask[0, max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 1
-    mask[0, ::5] = 0
-    return encode_masks(mask)[0]
-
-
-def random_files(seed, kind, per_image=6, num_images=9):
-    """Boxes also beyond the borders and without area, image ids in disorder, ties in score, crowds."""
-    rng = np.random.default_rng(seed)
-
-    def box():
-        return [*rng.uniform(-10, 120, 2).round(1).tolist(), *rng.uniform(0, 90, 2).round(1).tolist()]
-
-    truth = dict(images=[dict(id=int(id), **SIZE) for id in rng.permutation(num_images)], categories=CATEGORIES)
-    truth["annotations"], results = [], []
-    for image in truth["images"]:
-        for _ in range(rng.integers(0, per_image)):
-            where, category = box(), int(rng.choice((90, 3, 17)))
-            row = dict(id=len(truth["annotations"]) + 1, image_id=image["id"], category_id=category, bbox=where)
-            row |= dict(area=where[2] * where[3] * 0.8, iscrowd=int(rng.random() < 0.2), segmentation=painted(where))
-            truth["annotations"].append(row)
-            for _ in range(rng.integers(0, per_image)):
-                near = (np.array(where) + rng.normal(0, 3, 4)).clip([-99, -99, 0, 0]).tolist()
-                what = dict(bbox=near) if kind == "bbox" else dict(segmentation=painted(near))
-                score = float(rng.integers(1, 9) / 8)
-                results.append(dict(image_id=image["id"], category_id=category, score=score, **what))
-    rng.shuffle(results)
-    return truth, results
-
-
-def write(folder, truth, results):
-    paths = folder / "gt.json", folder / "dt.json"
-    for path, content in zip(paths, (truth, results), strict=True):
-        path.write_text(json.dumps(content))
-    return [str(path) for path in paths]
-
-
-def official(paths, kind, capsys):
-    """What pycocotools prints below its progress, and its AP of every class at all IoUs."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    truth = COCO(paths[0])
-    run = COCOeval(truth, truth.loadRes(paths[1]), kind)
-    run.evaluate()
-    run.accumulate()
-    run.summarize()
-    table = run.eval["precision"][..., 0, 2]
-    by_class = [table[..., label][table[..., label] > -1] for label in range(len(CATEGORIES))]
-    lines = [line for line in capsys.readouterr().out.splitlines() if "@[" in line]
-    return lines, [values.mean() if values.size else None for values in by_class]
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 @pytest.mark.parametrize("seed", range(3))
 def test_prints_what_pycocotools_prints(kind, seed, tmp_path, capsys):
-    paths = write(tmp_path, *random_files(seed, kind))
-    expected, by_class = official(paths, kind, capsys)
+    paths = write(tmp_path, *random_files(seed, ["bbox" if kind == "bbox" else "segmentation"]))
+    _, expected, by_class = official(*paths, kind)
     assert main(["eval-json", *paths, "--out", f"{tmp_path}/out"]) == 0
     printed = capsys.readouterr().out
     assert [line for line in printed.splitlines() if "@[" in line] == expected and len(expected) == 12
@@ -86,7 +28,7 @@ def test_prints_what_pycocotools_prints(kind, seed, tmp_path, capsys):
 
 def test_more_than_a_hundred_detections_of_an_image(tmp_path, capsys):
     """pycocotools keeps the best 100 of an image and class, not of an image: here 3 classes of 70 each."""
-    truth, _ = random_files(0, "bbox", num_images=1, per_image=8)
+    truth, _ = random_files(0, ["bbox"], num_images=1, per_image=8)
     rng = np.random.default_rng(1)
     results = [
         dict(image_id=0, category_id=row["category_id"], score=float(rng.random()), bbox=(row["bbox"]))
@@ -94,7 +36,7 @@ def test_more_than_a_hundred_detections_of_an_image(tmp_path, capsys):
     ]
     results += [dict(image_id=0, category_id=r["category_id"], score=0.0, bbox=r["bbox"]) for r in truth["annotations"]]
     paths = write(tmp_path, truth, results)
-    expected, _ = official(paths, "bbox", capsys)
+    _, expected, _ = official(*paths, "bbox")
     assert main(["eval-json", *paths]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if "@[" in line] == expected
 
@@ -117,7 +59,7 @@ HIT = dict(BOX, score=0.9)
 def test_degenerate_files(annotations, results, tmp_path, capsys):
     truth = dict(images=[dict(id=1, **SIZE)], annotations=annotations, categories=CATEGORIES)
     paths = write(tmp_path, truth, results)
-    expected, _ = official(paths, "bbox", capsys)
+    _, expected, _ = official(*paths, "bbox")
     assert main(["eval-json", *paths]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if "@[" in line] == expected
 
@@ -139,6 +81,16 @@ def test_areas_of_masks_where_a_row_has_a_box_too(tmp_path):
     truth = dict(images=[dict(id=1, **SIZE)], annotations=[dict(BOX, id=1, segmentation=painted(BOX["bbox"]))])
     paths = write(tmp_path, dict(truth, categories=CATEGORIES), [both])
     assert read_coco_files(*paths).kind == "segm" and read_coco_files(*paths, "bbox").kind == "bbox"
+
+
+def test_result_without_a_box_among_results_with_boxes(tmp_path, capsys):
+    """pycocotools stops with a KeyError there."""
+    rows = [dict(HIT, segmentation=MASK), dict(image_id=1, category_id=3, score=0.5, segmentation=MASK)]
+    truth = dict(images=[dict(id=1, **SIZE)], annotations=[], categories=CATEGORIES)
+    assert main(["eval-json", *write(tmp_path, truth, rows)]) == 1
+    assert re.search(
+        r"result 1: bbox must be .*, got None; results have one each, or masks alone", capsys.readouterr().err
+    )
 
 
 MASK = dict(size=[120, 160], counts=[19200])
@@ -170,6 +122,7 @@ def test_wrong_results_are_named(rows, message, tmp_path, capsys):
     [
         (dict(annotations=[dict(BOX, id=5, image_id=2)]), "annotation 5: image_id 2 is not in the file"),
         (dict(annotations=[dict(BOX, id=5, bbox=None)]), "annotation 5: bbox must be"),
+        (dict(annotations=[dict(BOX, id=5, area="9")]), "annotation 5: area must be a number of pixels, got '9'"),
         (dict(annotations=[dict(BOX, id=5, bbox=[0, 0, float("nan"), 1])]), "annotation 5: a bbox that is not finite"),
         (dict(categories=[dict(id=3)]), "category 0 .* has no id or no name"),
         (dict(images=[dict(id=1), dict(id=1)]), "image id 1 stands more than once"),

@@ -36,14 +36,15 @@ def test_sample_is_the_contract(tmp_path):
     rows = [annotation(1, area=31.5), annotation(2, category_id=90, bbox=(0, 0, 30, 20), iscrowd=1)]
     dataset = CocoDetection(**write_coco(tmp_path, rows))
     sample = dataset[0]
-    assert sample.keys() == {"image", "boxes_xyxy", "labels", "iscrowd", "area", "meta"}
+    assert sample.keys() == {"image", "boxes_xyxy", "stated_xywh", "labels", "iscrowd", "area", "meta"}
     assert all(type(value) is torch.Tensor for key, value in sample.items() if key != "meta")
     assert sample["image"].dtype == torch.uint8 and sample["image"].shape == (3, 20, 30)
     assert sample["boxes_xyxy"].dtype == torch.float32
     assert sample["boxes_xyxy"].tolist() == [[2, 3, 12, 8], [0, 0, 30, 20]]
     assert sample["labels"].tolist() == [1, 2] and sample["labels"].dtype == torch.int64
     assert sample["iscrowd"].tolist() == [False, True]
-    assert sample["area"].tolist() == [31.5, 600], "of the mask where the file has it, else of the box"
+    assert sample["stated_xywh"].tolist() == [[2, 3, 10, 5], [0, 0, 30, 20]]
+    assert sample["area"][0] == 31.5 and sample["area"][1].isnan(), "as the file has it"
     assert sample["meta"] == dict(id=7, path=str(tmp_path / "images" / "7.png"), size_hw=(20, 30))
     assert dataset.metainfo["classes"] == ("car", "cat", "comb") and dataset.metainfo["category_ids"] == [3, 17, 90]
     assert len(dataset.metainfo["palette"]) == 3
@@ -76,8 +77,9 @@ def test_classes_choose_and_order_categories(tmp_path):
 
 
 def test_boxes_are_cut_at_the_borders(tmp_path):
-    dataset = CocoDetection(**write_coco(tmp_path, [annotation(1, bbox=(-4, 15, 50, 50))]))
-    assert dataset[0]["boxes_xyxy"].tolist() == [[0, 15, 30, 20]]
+    """Evaluation reads them as they are in the file, in float64."""
+    sample = CocoDetection(**write_coco(tmp_path, [annotation(1, bbox=(-4.1, 15, 50, 50))]))[0]
+    assert sample["boxes_xyxy"].tolist() == [[0, 15, 30, 20]] and sample["stated_xywh"].tolist() == [[-4.1, 15, 50, 50]]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,8 @@ def test_workers_and_draws(tmp_path):
         for image, other in zip(first["images"], second["images"], strict=True):
             assert torch.equal(image, other)
         for sample, other in zip(first["samples"], second["samples"], strict=True):
-            assert sample.keys() == other.keys() == {"boxes_xyxy", "labels", "iscrowd", "area", "masks", "meta"}
+            keys = {"boxes_xyxy", "stated_xywh", "labels", "iscrowd", "area", "masks", "meta"}
+            assert sample.keys() == other.keys() == keys
             assert all(torch.equal(sample[key], other[key]) for key in sample.keys() - {"meta"})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.registry import DATASETS
 
 from xseg.data.datasets import require_folder
-from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of
+from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
 from xseg.data.rle import run_lengths
 from xseg.data.shapes import shapes_counts, write_shapes
 
@@ -21,7 +21,7 @@ class CocoDetection(DetectionDataset):
     """COCO, and any data set whose objects stand in a JSON of its form.
 
     Labels are the positions of the categories by ascending id; `metainfo` maps them back. Boxes are cut at the borders
-    of the image. `meta.id` is the image's id in the file.
+    of the image, but evaluated as they stand in the file. `meta.id` is the image's id in the file.
 
     Args:
         images: folder that the file names in the JSON are relative to.
@@ -164,41 +164,49 @@ def _objects(
     rows.sort(key=lambda row: index_of[row["image_id"]])  # stable
     image_of = np.array([index_of[row["image_id"]] for row in rows], np.int64)
     sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
-    boxes_xyxy = boxes_of(rows, file)
+    stated_xywh = boxes_of(rows, file)
 
     def place(row: int) -> str:
         return place_of(file, rows[row])
 
-    boxes_xyxy, valid = clip_boxes(boxes_xyxy, sizes_hw, place, drop_invalid)
+    boxes_xyxy, valid = clip_boxes(to_xyxy(stated_xywh), sizes_hw, place, drop_invalid)
     masks = None
     if with_masks:
         masks = _masks(rows, file, sizes_hw, valid, drop_invalid)
         valid &= masks != b""
     report_dropped(valid, place)
-    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    area = [
-        row.get("area") if row.get("area") is not None else side.prod() for row, side in zip(rows, sides, strict=True)
-    ]
     return Objects(
         spans=spans_of(image_of[valid], len(files)),
         boxes_xyxy=boxes_xyxy[valid],
+        stated_xywh=stated_xywh[valid],
         labels=np.array([label_of[row["category_id"]] for row in rows], np.int64)[valid],
         iscrowd=np.array([bool(row.get("iscrowd")) for row in rows], bool)[valid],
-        area=np.array(area, np.float64)[valid],
+        area=areas_of(rows, file)[valid],
         masks=None if masks is None else masks[valid],
     )
 
 
 def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
-    """(A, 4) float64 xyxy of COCO's x, y, width, height; ValueError naming the annotation where there is none."""
+    """(A, 4) float64 x, y, width, height as stated; ValueError naming the annotation where there is none."""
     boxes = np.zeros((len(rows), 4))
     for index, row in enumerate(rows):
         box = row.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
             raise ValueError(f"{place_of(file, row)}: bbox must be [x, y, width, height], got {box}")
         boxes[index] = box
-    boxes[:, 2:] += boxes[:, :2]
     return boxes
+
+
+def areas_of(rows: list[dict], file: Path) -> np.ndarray:
+    """(A,) float64 pixels as stated, NaN where they are not; ValueError naming an annotation with another value."""
+    areas = np.full(len(rows), np.nan)
+    for index, row in enumerate(rows):
+        if (area := row.get("area")) is None:
+            continue
+        if not isinstance(area, int | float):
+            raise ValueError(f"{place_of(file, row)}: area must be a number of pixels, got {area!r}")
+        areas[index] = area
+    return areas
 
 
 def _masks(rows: list[dict], file: Path, sizes_hw: np.ndarray, valid: np.ndarray, drop_invalid: bool) -> np.ndarray:

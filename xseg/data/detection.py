@@ -36,9 +36,10 @@ class Objects(NamedTuple):
 
     spans: np.ndarray  # (N, 2) int64: image i has the objects from spans[i, 0] to before spans[i, 1]
     boxes_xyxy: np.ndarray  # (A, 4) float64, pixels, inside the image; float32 in samples
+    stated_xywh: np.ndarray  # (A, 4) float64, pixels: boxes as the annotations state them, which may leave the image
     labels: np.ndarray  # (A,) int64
     iscrowd: np.ndarray  # (A,) bool
-    area: np.ndarray  # (A,) float64, pixels: of the mask where it is known, else of the box
+    area: np.ndarray  # (A,) float64, pixels, as the annotations state it; NaN where they do not
     difficult: np.ndarray | None = None  # (A,) bool
     masks: np.ndarray | None = None  # (A,) bytes: `counts` of run-length masks
 
@@ -48,9 +49,10 @@ class DetectionDataset(DrawnDataset):
     """Images with boxes, and with instance masks where the table of objects has them.
 
     A sample is dict(image (3, H, W) uint8 RGB, boxes_xyxy (M, 4) float32 pixels, labels (M,) int64, iscrowd (M,) bool,
-    area (M,) float64, meta=dict(id, path, size_hw)), with `difficult` (M,) bool and `masks` (M, H, W) uint8 where the
-    table has them. size_hw is (height, width) of the image as read, before the transforms; so is area, which only
-    evaluation reads: transforms drop its entries with their objects, but never scale them.
+    area (M,) float64, stated_xywh (M, 4) float64, meta=dict(id, path, size_hw)), with `difficult` (M,) bool and `masks`
+    (M, H, W) uint8 where the table has them. boxes_xyxy lies inside the image. Only evaluation reads area (NaN: not
+    stated) and stated_xywh, which are as the annotation has them: transforms drop their entries with their objects, but
+    never change them. size_hw is (height, width) of the image as read, before the transforms.
 
     Args:
         images: ids must differ.
@@ -114,7 +116,7 @@ class DetectionDataset(DrawnDataset):
         size_hw = self.images[index].size_hw
         rows, objects = slice(*self.objects.spans[index]), self.objects
         found = dict(boxes_xyxy=torch.from_numpy(objects.boxes_xyxy[rows].astype(np.float32)))
-        for key in ("labels", "iscrowd", "area", "difficult"):
+        for key in ("stated_xywh", "labels", "iscrowd", "area", "difficult"):
             if (values := getattr(objects, key)) is not None:
                 found[key] = torch.from_numpy(values[rows].copy())
         if objects.masks is not None:
@@ -223,6 +225,16 @@ def report_dropped(valid: np.ndarray, place: Callable[[int], str]) -> None:
         logger="current",
         level=logging.WARNING,
     )
+
+
+def to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
+    """(…, 4) x, y, width, height -> (…, 4) x1, y1, x2, y2."""
+    return np.concatenate([boxes_xywh[..., :2], boxes_xywh[..., :2] + boxes_xywh[..., 2:]], axis=-1)
+
+
+def to_xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """The inverse of `to_xyxy`."""
+    return np.concatenate([boxes_xyxy[..., :2], boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]], axis=-1)
 
 
 def spans_of(image_of: np.ndarray, num_images: int) -> np.ndarray:

@@ -67,6 +67,13 @@ def mask_areas(codes: Sequence[RunLengths]) -> np.ndarray:
     return np.array([float(coco_mask.area(code)) for code in codes])
 
 
+def mask_boxes(codes: Sequence[RunLengths]) -> np.ndarray:
+    """(M, 4) float64 x, y, width, height: the tight box around each mask, zeros around an empty one."""
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.toBbox(list(codes)).reshape(-1, 4)
+
+
 def run_lengths(segmentation: list | dict, size_hw: Sequence[int]) -> RunLengths:
     """COCO's three ways to write a mask, polygons and run lengths as numbers or as text, as one.
 

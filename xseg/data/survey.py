@@ -9,7 +9,7 @@ import numpy as np
 
 from xseg.data.check_report import Fault, kind_of
 from xseg.data.coco import CocoDetection, boxes_of, categories_of, check_reference, path_of, place_of, read_coco
-from xseg.data.detection import DetectionDataset
+from xseg.data.detection import DetectionDataset, to_xyxy
 from xseg.data.rle import run_lengths
 from xseg.data.voc_detection import class_names, list_files
 from xseg.data.voc_xml import read_voc_xml
@@ -88,7 +88,7 @@ def _of_coco(given: dict, name: str) -> Survey:
         if row["category_id"] not in label_of:
             continue
         try:
-            box = tuple(boxes_of([row], file)[0].tolist())
+            box = tuple(to_xyxy(boxes_of([row], file)[0]).tolist())
         except ValueError as error:
             note("no box", error)
             continue

@@ -88,7 +88,7 @@ def coco_objects(found: dict[str, Tensor]) -> list[dict]:
     """The objects that `objects_of` gives, as annotations of a `CocoImage`."""
     boxes = found["boxes_xyxy"].double()
     boxes[:, 2:] -= boxes[:, :2]
-    columns = (boxes, found["labels"] + 1, found["area"], found["iscrowd"].long())
+    columns = (found.get("stated_xywh", boxes), found["labels"] + 1, found["area"], found["iscrowd"].long())
     names = ("bbox", "category_id", "area", "iscrowd")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)]
     if "masks" in found:

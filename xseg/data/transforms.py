@@ -187,7 +187,8 @@ class PhotometricDistortion(v2.RandomPhotometricDistort):
         return super().make_params(flat_inputs) | dict(channel_permutation=None)
 
 
-PER_OBJECT = ("boxes_xyxy", "labels", "iscrowd", "area", "difficult", "masks")  # keys of a sample with M rows
+# Keys of a sample with M rows.
+PER_OBJECT = ("boxes_xyxy", "stated_xywh", "labels", "iscrowd", "area", "difficult", "masks")
 
 
 def drop_vanished(sample: dict, min_side: float = 1.0) -> dict:

@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 
 from xseg.data.classes import VOC_CLASSES, read_classes, voc_palette
 from xseg.data.datasets import image_paths, read_split, require_folder
-from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of
+from xseg.data.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xywh
 from xseg.data.voc_xml import read_voc_xml
 
 Path_ = str | os.PathLike
@@ -110,14 +110,16 @@ def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], d
     def place(row: int) -> str:
         return f"{xml_files[image_of[row]]}: object {int(table[row, 1])}"
 
-    boxes_xyxy, valid = clip_boxes(table[:, 4:] - (1, 1, 0, 0), sizes_hw, place, drop_invalid)
+    stated_xyxy = table[:, 4:] - (1, 1, 0, 0)
+    boxes_xyxy, valid = clip_boxes(stated_xyxy, sizes_hw, place, drop_invalid)
     report_dropped(valid, place)
-    boxes_xyxy = boxes_xyxy[valid]
+    stated_xywh = to_xywh(stated_xyxy[valid])
     return Objects(
         spans=spans_of(image_of[valid], len(files)),
-        boxes_xyxy=boxes_xyxy,
+        boxes_xyxy=boxes_xyxy[valid],
+        stated_xywh=stated_xywh,
         labels=table[valid, 2].astype(np.int64),
-        iscrowd=np.zeros(len(boxes_xyxy), bool),
-        area=(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1),
+        iscrowd=np.zeros(len(stated_xywh), bool),
+        area=stated_xywh[:, 2:].prod(axis=1),
         difficult=table[valid, 3].astype(bool),
     )

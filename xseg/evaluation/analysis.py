@@ -89,10 +89,10 @@ def worst_images(entries: Sequence[Entry], kind: str, count: int) -> list[WrongI
 
 def sure(entry: Entry) -> Entry:
     """The entry with its detections of at least the score `SURE`."""
-    boxes, scores, labels, masks = entry.found
-    kept = np.flatnonzero(scores >= SURE)
-    masks = None if masks is None else [masks[row] for row in kept]
-    return entry._replace(found=Found(boxes[kept], scores[kept], labels[kept], masks))
+    found = entry.found
+    kept = np.flatnonzero(found.scores >= SURE)
+    masks = None if found.masks is None else [found.masks[row] for row in kept]
+    return entry._replace(found=Found(found.boxes_xyxy[kept], found.scores[kept], found.labels[kept], masks))
 
 
 def draw_errors(item: WrongImage, classes: Sequence[str]) -> np.ndarray:

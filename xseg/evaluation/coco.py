@@ -1,7 +1,7 @@
 """COCO's twelve numbers for boxes or masks, and AP by class: by pycocotools or by faster-coco-eval, alike.
 
 Definitions: https://cocodataset.org/#detection-eval. What the libraries leave to chance is settled here: annotations
-are numbered from 1, images come in the order given, nothing found and nothing to find are cases like any other.
+are numbered from 1, images come by ascending id, nothing found and nothing to find are cases like any other.
 """
 
 import contextlib
@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xseg.data.detection import to_xywh
 from xseg.data.rle import mask_areas
-from xseg.evaluation.entries import Entry, Found, Truth, areas
+from xseg.evaluation.entries import Entry, Found, Truth
 
 BACKENDS = ("faster_coco_eval", "pycocotools")
 KINDS = ("bbox", "segm")
@@ -108,6 +109,7 @@ def uncollected() -> Iterator[None]:
 
 def coco_dicts(entries: Sequence[Entry], num_classes: int, kind: str) -> tuple[dict, list[dict]]:
     """The ground truth as COCO's JSON has it, and the detections as annotations; ids and categories from 1."""
+    entries = sorted(entries, key=lambda entry: (isinstance(entry.id, str), entry.id))  # it breaks ties in score
     truths: list[dict] = []
     detections: list[dict] = []
     for image_id, entry in enumerate(entries, start=1):
@@ -133,10 +135,11 @@ def _rows(objects: Truth | Found, image_id: int, entry: Entry, kind: str) -> lis
             "the ground truth has no masks (with_masks=True)" if objects is entry.truth else "the model gave no masks"
         )
         raise ValueError(f"image {entry.id}: {what}, so that there is no segm to evaluate")
-    boxes = np.concatenate([objects.boxes_xyxy[:, :2], objects.boxes_xyxy[:, 2:] - objects.boxes_xyxy[:, :2]], axis=1)
-    area = getattr(objects, "area", None)
-    if area is None:
-        area = mask_areas(objects.masks) if kind == "segm" else areas(objects.boxes_xyxy)
+    boxes = to_xywh(objects.boxes_xyxy) if objects.boxes_xywh is None else objects.boxes_xywh
+    area = np.full(len(boxes), np.nan) if objects.area is None else objects.area.copy()
+    if (unknown := np.flatnonzero(np.isnan(area))).size:
+        own = mask_areas([objects.masks[row] for row in unknown]) if kind == "segm" else boxes[unknown, 2:].prod(axis=1)
+        area[unknown] = own
     ignore = getattr(objects, "ignore", None)
     extra = [{}] * len(boxes)
     if isinstance(objects, Found):

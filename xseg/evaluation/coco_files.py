@@ -5,8 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from xseg.data.detection import to_xywh
 from xseg.evaluation.coco import KINDS
 from xseg.evaluation.entries import Entry
 
@@ -17,12 +16,12 @@ def result_rows(entries: Sequence[Entry], kind: str, category_ids: Sequence[int]
         raise ValueError(f"kind must be {' or '.join(KINDS)}, got {kind}")
     rows = []
     for entry in entries:
-        boxes_xyxy, scores, labels, masks = entry.found
-        if kind == "segm" and masks is None:
+        found = entry.found
+        if kind == "segm" and found.masks is None:
             raise ValueError(f"image {entry.id}: the model gave no masks, so that there is no segm to write")
-        boxes = np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1).tolist()
-        for index, (score, label) in enumerate(zip(scores.tolist(), labels.tolist(), strict=True)):
-            what = dict(bbox=boxes[index]) if kind == "bbox" else dict(segmentation=masks[index])
+        boxes = to_xywh(found.boxes_xyxy).tolist()
+        for index, (score, label) in enumerate(zip(found.scores.tolist(), found.labels.tolist(), strict=True)):
+            what = dict(bbox=boxes[index]) if kind == "bbox" else dict(segmentation=found.masks[index])
             rows.append(dict(image_id=entry.id, category_id=category_ids[label], score=score, **what))
     return rows
 

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xseg.data.coco import boxes_of, categories_of, check_reference, place_of, read_coco
-from xseg.data.rle import RunLengths, mask_areas, run_lengths
+from xseg.data.coco import areas_of, boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.detection import to_xyxy
+from xseg.data.rle import RunLengths, mask_areas, mask_boxes, run_lengths
 from xseg.evaluation.coco import KINDS
-from xseg.evaluation.entries import Entry, Found, Truth, areas
+from xseg.evaluation.entries import Entry, Found, Truth
 
 Path_ = str | os.PathLike
-Sizes = dict[int | str, tuple[int, int]]  # image id -> (height, width), by ascending id
+Sizes = dict[int | str, tuple[int, int]]  # image id -> (height, width)
 
 
 class CocoFiles(NamedTuple):
@@ -26,7 +27,7 @@ class CocoFiles(NamedTuple):
 
     classes: list[str]
     kind: str  # "bbox" or "segm"
-    entries: list[Entry]  # by ascending id of the image
+    entries: list[Entry]  # in the order of the images in the ground truth
 
 
 def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> CocoFiles:
@@ -34,8 +35,9 @@ def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> Co
 
     Args:
         truth: dict(images, annotations, categories); images need an id, and for masks height and width.
-        results: a list of dict(image_id, category_id, score, and bbox (x, y, width, height) or segmentation); it may be
-            empty.
+        results: a list of dict(image_id, category_id, score, and bbox (x, y, width, height), segmentation or both); it
+            may be empty. As in pycocotools, the area of a detection is that of its box, for masks too, if the first
+            result has a box; if not, it is that of the mask, and boxes that are missing are put around the masks.
         kind: "bbox" or "segm"; None takes segm where results have a segmentation, else bbox.
 
     Raises:
@@ -50,14 +52,15 @@ def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> Co
     content = read_coco(truth)
     classes, category_ids = categories_of(content, truth)
     label_of = {id: label for label, id in enumerate(category_ids)}
-    sizes = _sizes(content, truth, kind)
+    with_boxes = not rows or bool(rows[0].get("bbox")) or "segmentation" not in rows[0]
+    sizes = _sizes(content, truth, needed=kind == "segm" or not with_boxes)
     known: dict = {id: [] for id in sizes}
     for row in content["annotations"]:
         check_reference(truth, row, known, label_of)
         known[row["image_id"]].append(row)
-    found = _by_image(rows, results, sizes, label_of, kind)
+    detections = _by_image(rows, results, sizes, label_of, kind, with_boxes)
     entries = [
-        Entry(id, size_hw, _truth(known[id], truth, size_hw, label_of, kind), _found(found[id], label_of, kind))
+        Entry(id, size_hw, _truth(known[id], truth, size_hw, label_of, kind), _found(detections[id], label_of))
         for id, size_hw in sizes.items()
     ]
     return CocoFiles(classes, kind, entries)
@@ -75,22 +78,25 @@ def _read_rows(path: Path) -> list[dict]:
     return [row if isinstance(row, dict) else {} for row in rows]
 
 
-def _sizes(content: dict, file: Path, kind: str) -> Sizes:
+def _sizes(content: dict, file: Path, needed: bool) -> Sizes:
     sizes = {}
     for number, row in enumerate(content["images"]):
         if not isinstance(row, dict) or row.get("id") is None:
             raise ValueError(f"{file}: image {number} (from 0) has no id; write it there")
         if row["id"] in sizes:
             raise ValueError(f"{file}: image id {row['id']} stands more than once; ids must differ")
-        if kind == "segm" and not (row.get("height") and row.get("width")):
+        if needed and not (row.get("height") and row.get("width")):
             raise ValueError(f"{file}: image {row['id']} has no height and width, which masks need")
         sizes[row["id"]] = (int(row.get("height") or 0), int(row.get("width") or 0))
-    return dict(sorted(sizes.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+    return sizes
 
 
-def _by_image(rows: list[dict], file: Path, sizes: Sizes, label_of: dict, kind: str) -> dict[int | str, list[dict]]:
-    """Checked results of each image, boxes as xyxy and masks as run lengths under the kind's own name."""
-    found: dict = {id: [] for id in sizes}
+def _by_image(
+    rows: list[dict], file: Path, sizes: Sizes, label_of: dict, kind: str, with_boxes: bool
+) -> dict[int | str, list[dict]]:
+    """Checked results of each image: dict(category_id, score, area, bbox (x, y, width, height), mask); the mask is None
+    where it is not needed."""
+    by_image: dict = {id: [] for id in sizes}
     for number, row in enumerate(rows):
         place = f"{file}: result {number}"
         for key, ids in (("image_id", sizes), ("category_id", label_of)):
@@ -100,15 +106,24 @@ def _by_image(rows: list[dict], file: Path, sizes: Sizes, label_of: dict, kind: 
                 raise ValueError(f"{place} has {key} {row[key]!r}, unknown to the ground truth")
         if not _is_number(row.get("score")):
             raise ValueError(f"{place}: score must be a finite number, got {row.get('score')!r}")
-        what = _box(row.get("bbox"), place) if kind == "bbox" else _mask(row.get("segmentation"), place, sizes, row)
-        found[row["image_id"]].append({"category_id": row["category_id"], "score": row["score"], kind: what})
-    return found
+        mask = _mask(row.get("segmentation"), place, sizes, row) if kind == "segm" or not with_boxes else None
+        if with_boxes or row.get("bbox"):
+            box = _box(row.get("bbox"), place)
+        else:
+            box = mask_boxes([mask])[0].tolist()
+        area = box[2] * box[3] if with_boxes else mask_areas([mask])[0]
+        checked = dict(category_id=row["category_id"], score=row["score"], area=area, bbox=box, mask=mask)
+        by_image[row["image_id"]].append(checked)
+    return by_image
 
 
 def _box(box: object, place: str) -> list[float]:
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) < 0:
-        raise ValueError(f"{place}: bbox must be [x, y, width, height], finite and not negative in size, got {box!r}")
-    return [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+        raise ValueError(
+            f"{place}: bbox must be [x, y, width, height], finite and not negative in size, got {box!r}; "
+            "results have one each, or masks alone"
+        )
+    return box
 
 
 def _mask(segmentation: object, place: str, sizes: Sizes, row: dict) -> RunLengths:
@@ -119,7 +134,7 @@ def _mask(segmentation: object, place: str, sizes: Sizes, row: dict) -> RunLengt
 
 
 def _truth(rows: list[dict], file: Path, size_hw: tuple[int, int], label_of: dict, kind: str) -> Truth:
-    masks = None
+    boxes, masks = np.zeros((len(rows), 4)), None
     if kind == "segm":
         masks = []
         for row in rows:
@@ -127,29 +142,30 @@ def _truth(rows: list[dict], file: Path, size_hw: tuple[int, int], label_of: dic
                 masks.append(run_lengths(row.get("segmentation"), size_hw))
             except ValueError as error:
                 raise ValueError(f"{place_of(file, row)}: {error}") from error
-        boxes, own = np.zeros((len(rows), 4)), mask_areas(masks)
     else:
         boxes = boxes_of(rows, file)
         if (broken := ~np.isfinite(boxes).all(axis=1)).any():
             raise ValueError(f"{place_of(file, rows[broken.argmax()])}: a bbox that is not finite")
-        own = areas(boxes)
-    stated = [row.get("area") for row in rows]
     return Truth(
-        boxes_xyxy=boxes,
+        boxes_xyxy=to_xyxy(boxes),
         labels=np.array([label_of[row["category_id"]] for row in rows], np.int64),
         ignore=np.array([bool(row.get("iscrowd")) for row in rows], bool),
-        area=np.array([value if area is None else area for area, value in zip(stated, own, strict=True)], np.float64),
+        area=areas_of(rows, file),
         masks=masks,
+        boxes_xywh=boxes,
     )
 
 
-def _found(rows: list[dict], label_of: dict, kind: str) -> Found:
-    boxes = [row["bbox"] for row in rows] if kind == "bbox" else np.zeros((len(rows), 4))
+def _found(rows: list[dict], label_of: dict) -> Found:
+    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    masks = [row["mask"] for row in rows]
     return Found(
-        boxes_xyxy=np.array(boxes, np.float64).reshape(-1, 4),
+        boxes_xyxy=to_xyxy(boxes),
         scores=np.array([row["score"] for row in rows], np.float64),
         labels=np.array([label_of[row["category_id"]] for row in rows], np.int64),
-        masks=[row["segm"] for row in rows] if kind == "segm" else None,
+        masks=None if None in masks else masks,
+        area=np.array([row["area"] for row in rows], np.float64),
+        boxes_xywh=boxes,
     )
 
 

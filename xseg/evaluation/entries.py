@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from xseg.data.detection import to_xyxy
 from xseg.data.rle import RunLengths, encode_masks, run_lengths
 
 MAX_DETECTIONS = 100  # an image, as COCO counts
@@ -17,8 +18,9 @@ class Truth(NamedTuple):
     boxes_xyxy: np.ndarray  # (M, 4) pixels
     labels: np.ndarray  # (M,) from 0
     ignore: np.ndarray | None = None  # (M,) bool: crowds and difficult objects, neither asked for nor punished
-    area: np.ndarray | None = None  # (M,) pixels, by which objects are small, medium or large; None: of mask or box
+    area: np.ndarray | None = None  # (M,) pixels, which make objects small, medium or large; NaN, None: of mask or box
     masks: list[RunLengths] | None = None
+    boxes_xywh: np.ndarray | None = None  # (M, 4) the boxes as a file states them: x + width is rounded
 
 
 class Found(NamedTuple):
@@ -28,6 +30,8 @@ class Found(NamedTuple):
     scores: np.ndarray  # (K,)
     labels: np.ndarray  # (K,) from 0
     masks: list[RunLengths] | None = None
+    area: np.ndarray | None = None  # as of `Truth`
+    boxes_xywh: np.ndarray | None = None  # as of `Truth`
 
 
 class Entry(NamedTuple):
@@ -69,12 +73,14 @@ def _truth(sample: dict, with_masks: bool) -> Truth:
     for key in ("iscrowd", "difficult"):
         if key in sample:
             ignore |= _numpy(sample[key], bool)
+    stated = _numpy(sample["stated_xywh"], np.float64).reshape(-1, 4) if "stated_xywh" in sample else None
     return Truth(
-        boxes_xyxy=_numpy(sample["boxes_xyxy"], np.float64).reshape(-1, 4),
+        boxes_xyxy=_numpy(sample["boxes_xyxy"], np.float64).reshape(-1, 4) if stated is None else to_xyxy(stated),
         labels=labels,
         ignore=ignore,
         area=_numpy(sample["area"], np.float64) if "area" in sample else None,
         masks=encode_masks(sample["masks"]) if with_masks and "masks" in sample else None,
+        boxes_xywh=stated,
     )
 
 

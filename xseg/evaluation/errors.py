@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xseg.data.detection import to_xywh
 from xseg.evaluation.coco import RECALLS
 from xseg.evaluation.entries import Entry, Found, Truth
 
@@ -85,7 +86,7 @@ def overlaps(truth: Truth, found: Found, kind: str, ignore: np.ndarray) -> tuple
     shape = (len(found.labels), len(truth.labels))
     if 0 in shape:
         return np.zeros(shape), np.zeros(shape)
-    sides = [part.masks if kind == "segm" else _xywh(part.boxes_xyxy) for part in (found, truth)]
+    sides = [part.masks if kind == "segm" else to_xywh(part.boxes_xyxy) for part in (found, truth)]
     shares = coco_mask.iou(*sides, ignore.astype(np.uint8).tolist())
     return shares * ~ignore, shares * ignore
 
@@ -173,7 +174,3 @@ def _labels_at(truth: Truth, objects: np.ndarray) -> np.ndarray:
 
 def _stack(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
-
-
-def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
