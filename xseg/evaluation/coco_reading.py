@@ -20,6 +20,7 @@ from xseg.evaluation.entries import Entry, Found, Truth
 
 Path_ = str | os.PathLike
 Sizes = dict[int | str, tuple[int, int]]  # image id -> (height, width)
+LVIS_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")  # of images
 
 
 class CocoFiles(NamedTuple):
@@ -41,15 +42,18 @@ def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> Co
         kind: "bbox" or "segm"; None takes segm where results have a segmentation, else bbox.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file and the annotation's id or the result's number, from 0.
+        FileNotFoundError, ValueError: naming the file and the annotation's id or the result's number, from 0. Files of
+            LVIS are refused, and so are results with keypoints unless `kind` says what of them to compare.
     """
     if kind not in (None, *KINDS):
         raise ValueError(f"kind must be {' or '.join(KINDS)}, got {kind}")
     truth, results = Path(truth), Path(results)
     rows = _read_rows(results)
     if kind is None:
+        _refuse_keypoints(rows, results)
         kind = "segm" if any("segmentation" in row for row in rows) else "bbox"
     content = read_coco(truth)
+    _refuse_lvis(content, truth)
     classes, category_ids = categories_of(content, truth)
     label_of = {id: label for label, id in enumerate(category_ids)}
     with_boxes = not rows or bool(rows[0].get("bbox")) or "segmentation" not in rows[0]
@@ -76,6 +80,24 @@ def _read_rows(path: Path) -> list[dict]:
     if not isinstance(rows, list):
         raise ValueError(f"{path} holds no list; results are a list of dict(image_id, category_id, score, bbox, …)")
     return [row if isinstance(row, dict) else {} for row in rows]
+
+
+def _refuse_keypoints(rows: list[dict], file: Path) -> None:
+    for number, row in enumerate(rows):
+        if "keypoints" in row:
+            raise ValueError(
+                f"{file}: result {number} has keypoints, and their similarity (OKS) is not computed here; "
+                "take pycocotools, or evaluate the boxes alone with --kind bbox"
+            )
+
+
+def _refuse_lvis(content: dict, file: Path) -> None:
+    for row in content["images"]:
+        if isinstance(row, dict) and (keys := [key for key in LVIS_KEYS if key in row]):
+            raise ValueError(
+                f"{file} is a ground truth of LVIS: image {row.get('id')} has {', '.join(keys)}, as not all objects "
+                "are annotated there. COCO's rules would count right detections as wrong; take the package lvis"
+            )
 
 
 def _sizes(content: dict, file: Path, needed: bool) -> Sizes:
