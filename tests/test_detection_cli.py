@@ -50,7 +50,7 @@ def test_train_evaluate_predict(name, tmp_path, capsys):
     assert len(list((out / "drawn").glob("*.jpg"))) == len(list((out / "boxes").glob("*.json"))) == 10
     capsys.readouterr()
     assert main(["predict", f"{tmp_path}/run", f"{tmp_path}/shapes/JPEGImages", "--flip"]) == 1
-    assert "for segmentation" in capsys.readouterr().err
+    assert "for a Segmentor, this is a Detector" in capsys.readouterr().err
 
 
 def test_batches_of_one_orientation_follow_the_processes(tmp_path):
