@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MOST_LEVELS = 12  # from stride 4 up to 8192; each one more doubles the stride
+
 
 class FPN(nn.Module):
     """Maps of `channels` channels, one a stride: the strides of the features, each once, then twice the last, and on.
@@ -38,6 +40,8 @@ class FPN(nn.Module):
         own = list(dict.fromkeys(in_strides))
         if num_levels < len(own):
             raise ValueError(f"num_levels must be at least {len(own)}, as the backbone gives strides {own}")
+        if num_levels > MOST_LEVELS:
+            raise ValueError(f"num_levels must be at most {MOST_LEVELS}, got {num_levels}")
         self.in_strides = tuple(in_strides)
         self.strides = tuple(own + [own[-1] * 2**k for k in range(1, num_levels - len(own) + 1)])
         self.channels, self.extra = channels, extra

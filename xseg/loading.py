@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from mmengine.registry import MODELS
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from xseg.config import fill_context, fill_num_classes, load_config
 from xseg.data.classes import imagenet_classes
@@ -19,6 +20,8 @@ from xseg.weights.sources import SAFE_NAME
 
 OUR_PACKAGES = ("backbones.", "heads.", "xseg.models.")
 SUFFIXES = (".pth", ".pt", ".safetensors")
+LARGEST = 1_000_000  # of the numbers in a checkpoint's model config: channels, layers, pixels
+MOST_CALLS = 100  # of torch while a model is built, for each of its tensors; timm's networks take up to 16
 
 
 def load(
@@ -98,9 +101,45 @@ def _from_checkpoint(weights: Weights) -> nn.Module:
         )
     config = _classes_of(meta["model"], weights.path)
     without_downloads(config)
+    _check_size(config, weights)
     model = _build(config, meta)
     load_weights(model, weights)
     return model
+
+
+def _check_size(config: dict, weights: Weights) -> None:
+    """ValueError if the model that a file describes has more tensors or bytes than the file; takes no memory for it."""
+    path, budget = weights.path, _Budget(1000 + MOST_CALLS * len(weights.state))
+    try:
+        with torch.device("meta"), budget:
+            model = MODELS.build(config)
+    except Exception as error:
+        remedy = f"if you trust it, give its config too, `xseg.load(CONFIG, {path})`"
+        raise ValueError(f"{path} describes a model that cannot be built ({error}); {remedy}") from None
+    size = sum(value.nbytes for value in model.state_dict().values())
+    if size > os.path.getsize(path):
+        raise ValueError(
+            f"{path} describes a model of {size / 1e6:,.1f} MB, more than the file holds: "
+            f"{os.path.getsize(path) / 1e6:,.1f} MB; refused"
+        )
+
+
+class _Budget(TorchFunctionMode):
+    """Ends the building of a model that calls torch more often than one of so many tensors does."""
+
+    def __init__(self, calls: int):
+        super().__init__()
+        self.left = calls
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        self.left -= 1
+        if func is torch.linspace:  # drop rates by depth, whose values are read: they need memory
+            steps = args[2] if len(args) > 2 else kwargs["steps"]
+            self.left, kwargs = self.left - steps, {**kwargs, "device": "cpu"}
+        if self.left < 0:
+            raise ValueError("it has more parts than the file holds tensors")
+        return func(*args, **kwargs)
 
 
 def _build(config: dict, meta: dict) -> nn.Module:
@@ -120,6 +159,8 @@ def _classes_of(config: object, path: Path) -> object:
     """The model config of a checkpoint with every `type` as a class of ours; anything else is refused, not imported."""
     if isinstance(config, (list, tuple)):
         return [_classes_of(value, path) for value in config]
+    if isinstance(config, (int, float)) and not abs(config) <= LARGEST:
+        raise ValueError(f"{path} asks for {config}, and no number in a model's config is above {LARGEST:,}: refused")
     if not isinstance(config, dict):
         return config
     built = {key: _classes_of(value, path) for key, value in config.items()}

@@ -1,4 +1,5 @@
 import json
+import resource
 
 import pytest
 import torch
@@ -7,12 +8,14 @@ from safetensors import safe_open
 
 import xseg
 import xseg.loading
-from backbones import AlignedXception
-from heads import DeepLabV3Plus
+from backbones import AlignedXception, Xception
+from heads import DeepLabV3Plus, RetinaNet
 from xseg.cli import main
-from xseg.models import Preprocessor, Segmentor
+from xseg.engine import plain_model_config
+from xseg.models import Detector, Preprocessor, Segmentor, SmpBackbone, TimmBackbone
 from xseg.weights import save_safetensors
 
+LEVELS = ("c3", "c4", "c5")
 CONFIG = dict(
     type=Segmentor,
     backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.125),
@@ -82,6 +85,70 @@ def test_a_card_cannot_name_foreign_code(model, tmp_path):
     save_safetensors(model, {**CONFIG, "type": "subprocess.run"}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"asks for 'subprocess.run', which is no model of xseg: refused"):
         xseg.load(tmp_path / "x.safetensors")
+
+
+def changed(config: dict, **options: dict) -> dict:
+    """A config with other options of its parts."""
+    return {**config, **{part: {**config[part], **values} for part, values in options.items()}}
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(backbone=dict(width=100.0)), r"describes a model of [\d,.]+ MB, more than the file holds"),
+        (dict(head=dict(num_classes=1_000_000)), r"describes a model of [\d,.]+ MB, more than the file holds"),
+        (dict(backbone=dict(in_channels=10**12)), r"asks for 1000000000000, and no number .* is above 1,000,000"),
+        (dict(backbone=dict(type=Xception, num_middle=10**6)), "cannot be built .*more parts than the file holds"),
+        (dict(backbone=dict(out=LEVELS), head=dict(type=RetinaNet, num_levels=10**6)), "num_levels must be at most 12"),
+    ],
+    ids=["width", "classes", "number", "blocks", "levels"],
+)
+def test_a_card_cannot_ask_for_more_memory_than_its_file_has(model, tmp_path, suffix, options, message):
+    """The model was built before its weights were looked at: `width: 100.0` took all memory there was."""
+    config = changed(CONFIG, **options)
+    if options.get("head", {}).get("type"):
+        config |= dict(type=Detector, head=dict(options["head"], num_classes=3))
+    if options.get("backbone", {}).get("type"):
+        config |= dict(backbone=options["backbone"])
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "safetensors":
+        save_safetensors(model, config, path)
+    else:
+        meta = {"xseg": {"model": plain_model_config(config), "classes": model.classes}}
+        torch.save({"state_dict": model.state_dict(), "meta": meta}, path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=rf"x\.{suffix}.*{message}"):
+        xseg.load(path, device="cpu")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KB
+
+
+def test_a_tensor_that_repeats_its_memory_counts_once(model, tmp_path):
+    """A .pth may hold a view of one number as a million of them."""
+    config = changed(CONFIG, head=dict(num_classes=1_000_000))
+    state = model.state_dict() | {"head.classifier.weight": torch.zeros(1).expand(1_000_000, 8, 1, 1)}
+    meta = {"xseg": {"model": plain_model_config(config), "classes": model.classes}}
+    torch.save({"state_dict": state, "meta": meta}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="more than the file holds"):
+        xseg.load(tmp_path / "x.pth", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        dict(type=TimmBackbone, name="resnet18"),
+        dict(type=TimmBackbone, name="swin_tiny_patch4_window7_224", img_size=64),
+        dict(type=SmpBackbone, name="mobilenet_v2"),
+        dict(type=SmpBackbone, name="mit_b0"),  # reads the values of a linspace while it is built
+    ],
+    ids=lambda backbone: backbone["name"],
+)
+def test_networks_of_other_libraries_are_loaded_by_their_card(backbone, tmp_path):
+    config = dict(type=Segmentor, backbone=backbone, head=CONFIG["head"])
+    saved = xseg.loading._build(dict(config), {"classes": ("a", "b", "c")})
+    save_safetensors(saved, config, tmp_path / "x.safetensors")
+    again = xseg.load(tmp_path / "x.safetensors", device="cpu")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in saved.state_dict().items())
 
 
 def test_the_command_converts_and_the_file_serves_alone(model, tmp_path, capsys):
