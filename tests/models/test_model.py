@@ -140,3 +140,24 @@ def test_decoders_of_smp_with_fixed_rates_keep_their_output_stride(name):
     with pytest.raises(ValueError, match=f"{name} was built for output stride 16, not 8"):
         model.set_output_stride(8)
     assert model(torch.rand(1, 3, 128, 128)).shape == (1, 3, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("build", "tasks"),
+    [
+        (
+            lambda: Segmentor(dict(BACKBONES["xception41"]), dict(PIXELS)),
+            ("image-segmentation", "semantic-segmentation"),
+        ),
+        (detector, ("object-detection",)),
+        (lambda: detector(head="mask_rcnn"), ("image-segmentation", "instance-segmentation", "object-detection")),
+        (joint, ("image-segmentation", "semantic-segmentation", "object-detection")),
+        (
+            lambda: Classifier(InceptionV3(0.125), dict(type=ClassificationHead, num_classes=3)),
+            ("image-classification",),
+        ),
+    ],
+)
+def test_the_hub_is_told_what_a_model_does(build, tasks):
+    """A detector was tagged "image-classification", and every model "deeplabv3plus"."""
+    assert build().hub_tasks == tasks

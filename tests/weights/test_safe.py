@@ -199,5 +199,7 @@ def test_to_the_hub_and_back(model, tmp_path, monkeypatch):
     assert model.push_to_hub("me/small") == "https://huggingface.co/me/small"
     readme = (tmp_path / "me" / "small" / "README.md").read_text()
     assert 'xseg.load("hf:me/small")' in readme and "| classes | 3: a, b, c |" in readme
+    assert "pipeline_tag: image-segmentation\n" in readme
+    assert "tags: [image-segmentation, semantic-segmentation, alignedxception, deeplabv3plus]\n" in readme
     again = xseg.load("hf:me/small", device="cpu")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())

@@ -67,6 +67,10 @@ class Classifier(Model):
         if channels_last:
             self.to(memory_format=torch.channels_last)
 
+    @property
+    def hub_tasks(self) -> tuple[str, ...]:
+        return ("image-classification",)
+
     def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
         if mode == "loss":
             return self.loss(images, samples)

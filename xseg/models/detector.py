@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from heads.boxes import Detections, Selection, Target
 from heads.masks import paste
+from heads.rcnn import MaskRCNN
 from xseg.models.model import Model
 
 
@@ -51,6 +52,11 @@ class Detector(Model):
         self.channels_last = channels_last
         if channels_last:
             self.to(memory_format=torch.channels_last)
+
+    @property
+    def hub_tasks(self) -> tuple[str, ...]:
+        masks = ("image-segmentation", "instance-segmentation") if isinstance(self.head, MaskRCNN) else ()
+        return (*masks, "object-detection")
 
     def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
         if mode == "loss":

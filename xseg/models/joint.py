@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heads.boxes import Selection
+from heads.rcnn import MaskRCNN
 from heads.upsampling import CoarseLogits, labels_of, upsample
 from xseg.models.detector import fit, in_original_pixels, target_of
 from xseg.models.losses import CrossEntropy, named_terms
@@ -78,6 +79,11 @@ class JointModel(Model):
     def set_head_strides(self) -> None:
         super().set_head_strides()
         self.detection_head.set_strides(self.backbone.strides[self.detection_from :])
+
+    @property
+    def hub_tasks(self) -> tuple[str, ...]:
+        panoptic = ("panoptic-segmentation",) if isinstance(self.detection_head, MaskRCNN) else ()
+        return ("image-segmentation", *panoptic, "semantic-segmentation", "object-detection")
 
     def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
         if mode == "loss":

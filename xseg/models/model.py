@@ -40,6 +40,11 @@ class Model(BaseModel):
         self.deployed = False
 
     @property
+    def hub_tasks(self) -> tuple[str, ...]:
+        """What the model does, in the words of the Hugging Face Hub: its pipeline tag first."""
+        raise NotImplementedError
+
+    @property
     def num_classes(self) -> int:
         return self.head.num_classes
 

@@ -60,6 +60,10 @@ class Segmentor(Model):
             for module in filter(None, (self.backbone, self.head, self.aux_head)):
                 module.compile()
 
+    @property
+    def hub_tasks(self) -> tuple[str, ...]:
+        return ("image-segmentation", "semantic-segmentation")
+
     def set_head_strides(self) -> None:
         super().set_head_strides()
         if self.aux_head is not None:

@@ -14,7 +14,8 @@ from xseg.engine import checksum, plain_model_config
 CARD = """\
 ---
 library_name: xseg
-tags: [xception, deeplabv3plus, {task}]
+pipeline_tag: {task}
+tags: [{tags}]
 ---
 # {name}
 
@@ -72,7 +73,10 @@ def push_to_hub(model: nn.Module, repository: str, private: bool = False, token:
         text = CARD.format(
             name=repository,
             kind=type(model).__name__,
-            task="image-segmentation" if type(model).__name__ == "Segmentor" else "image-classification",
+            task=model.hub_tasks[0],
+            tags=", ".join(
+                [*model.hub_tasks, type(model.backbone).__name__.lower(), type(model.head).__name__.lower()]
+            ),
             rows="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
         )
         (Path(folder) / "README.md").write_text(text, encoding="utf-8")
