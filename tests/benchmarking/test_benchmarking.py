@@ -29,6 +29,7 @@ def report(tmp_path_factory):
     return benchmark(IN_A_MINUTE, out=out, **TINY), out
 
 
+@pytest.mark.slow
 def test_every_section_has_rows_of_every_peer(report):
     sections = report[0]["sections"]
     names = {name: {row["name"] for row in section["rows"]} for name, section in sections.items()}
@@ -56,6 +57,7 @@ def test_every_section_has_rows_of_every_peer(report):
         assert all(row["times_first"] == 1 for row in firsts.values())
 
 
+@pytest.mark.slow
 def test_curves(report):
     report, out = report
     rows = report["sections"]["growth"]["rows"]
@@ -69,6 +71,7 @@ def test_curves(report):
     assert "![growth](growth.png)" in (out / "benchmark.md").read_text()
 
 
+@pytest.mark.slow
 def test_files_hold_what_was_returned(report):
     report, out = report
     assert json.loads((out / "benchmark.json").read_text()) == json.loads(json.dumps(report))
@@ -77,6 +80,7 @@ def test_files_hold_what_was_returned(report):
     assert "matmul ceiling" in text and "GB/s; 32 px, 1 rounds" in text
 
 
+@pytest.mark.slow
 def test_threads_are_put_back(report):
     before = torch.get_num_threads()
     benchmark(["metrics"], **{**TINY, "threads": before + 1})

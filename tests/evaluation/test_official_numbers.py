@@ -31,7 +31,7 @@ def test_eval_json(case, clipped, tmp_path):
     """Where results hold both, pycocotools takes areas from the boxes, for masks too: AP of small, medium and large
     objects differed by up to 0.05. Boxes of masks alone were refused."""
     (keys, kind), table = RESULTS[case], []
-    for seed in range(8):
+    for seed in range(4):
         paths = write(tmp_path, *random_files(seed, keys, clipped=clipped))
         table.append(official(*paths, kind)[0])
         assert_equal(evaluate_json(*paths, kind).scores, table[-1])
@@ -41,7 +41,7 @@ def test_eval_json(case, clipped, tmp_path):
 @pytest.mark.parametrize("clipped", [True, False], ids=["clipped", "unclipped"])
 def test_eval_of_a_data_set(clipped, tmp_path):
     """The files that the metric writes, and the data set's own ground truth, through pycocotools."""
-    for seed in range(8):
+    for seed in range(4):
         truth, results = random_files(seed, BOTH, clipped=clipped)
         truth["annotations"] = [row for row in truth["annotations"] if seen_part(row["bbox"]) > 0]
         paths = write(tmp_path, with_images(truth, tmp_path), results)
@@ -94,7 +94,7 @@ def evaluated(folder, results: list[dict]) -> DetectionMetric:
 @pytest.mark.parametrize("area", ["stated", "not stated"])
 def test_eval_and_eval_json_agree_where_no_area_is_stated(area, tmp_path):
     """Without an area pycocotools stops; here it is that of what is compared, boxes as the file has them, or masks."""
-    for seed in range(8):
+    for seed in range(4):
         truth, results = random_files(seed, BOTH)
         truth["annotations"] = [row for row in truth["annotations"] if seen_part(row["bbox"]) > 0]
         for row in truth["annotations"] if area == "not stated" else ():

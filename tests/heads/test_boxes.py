@@ -44,10 +44,10 @@ def one_class_at_a_time(scores: torch.Tensor, boxes: torch.Tensor, rule: Selecti
 
 @pytest.mark.parametrize("num_classes", [1, 3, 80, 1203])
 def test_nms_is_that_of_each_class_alone(num_classes):
-    """Every detection of 60 random images of up to 1,500 boxes. Boxes moved apart by an offset for each class, which
+    """Every detection of 15 random images of up to 1,500 boxes. Boxes moved apart by an offset for each class, which
     rounds them to float32, gave other detections in some of these images."""
     rule = Selection(nms_iou=0.6, topk=10**6, max_detections=10**6)
-    for seed in range(60):
+    for seed in range(3, 60, 4):
         scores, boxes = crowded(seed, 25 * (seed + 1), num_classes)
         detections = select(scores, boxes, [len(boxes)], SIZE_HW, rule)
         expected = one_class_at_a_time(scores, boxes, rule)

@@ -35,6 +35,7 @@ def network(**inference) -> Segmentor:
     return Segmentor(dict(type=AlignedXception, depth=41, width=0.125), head, inference=Inference(**inference)).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_estimate_is_what_a_process_takes():
     """Between 0.8 and 1.6 times the growth of resident memory."""
