@@ -137,6 +137,8 @@ class _Budget(TorchFunctionMode):
         if func is torch.linspace:  # drop rates by depth, whose values are read: they need memory
             steps = args[2] if len(args) > 2 else kwargs["steps"]
             self.left, kwargs = self.left - steps, {**kwargs, "device": "cpu"}
+        elif func is torch.tensor:  # numbers of the config, which distributions check
+            kwargs = {**kwargs, "device": "cpu"}
         if self.left < 0:
             raise ValueError("it has more parts than the file holds tensors")
         return func(*args, **kwargs)
