@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from backbones.separable import ConvBN, SeparableConv, set_dilation, set_stride
-from backbones.trunk import Trunk, dilate, scale_channels
+from backbones.contract import Trunk, dilate, scale_channels
+from backbones.layers import ConvBN, SeparableConv, set_dilation, set_stride
 
 
 class Row(NamedTuple):

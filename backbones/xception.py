@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.aligned_xception import init_truncated_normal
-from backbones.separable import ConvBN, DepthwiseConv, PointwiseConv, set_dilation, set_stride
-from backbones.trunk import Trunk, dilate, scale_channels
+from backbones.contract import Trunk, dilate, scale_channels
+from backbones.layers import ConvBN, DepthwiseConv, PointwiseConv, set_dilation, set_stride
 
 
 class Row(NamedTuple):

@@ -1,13 +1,13 @@
 """Heads: built from numbers (`in_channels`, `in_strides`, `num_classes`), `forward(features) -> logits`."""
 
 from heads.classification import ClassificationHead
-from heads.deeplabv3plus import DeepLabV3Plus
-from heads.dense_cell import DeepLabV3PlusDPC
-from heads.fcn import FCNHead
-from heads.fcos import FCOS
-from heads.fpn import FPN
-from heads.rcnn import FasterRCNN, MaskRCNN
-from heads.retinanet import RetinaNet
+from heads.detection.fcos import FCOS
+from heads.detection.fpn import FPN
+from heads.detection.rcnn import FasterRCNN, MaskRCNN
+from heads.detection.retinanet import RetinaNet
+from heads.segmentation.deeplabv3plus import DeepLabV3Plus
+from heads.segmentation.dense_cell import DeepLabV3PlusDPC
+from heads.segmentation.fcn import FCNHead
 
 __all__ = [
     "FCOS",

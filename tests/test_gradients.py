@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import xseg
 from xseg.cli import main
 from xseg.config import fill_context, load_config, shipped_configs, training_crop
-from xseg.loading import without_downloads
+from xseg.run.load import without_downloads
 from xseg.weights import read_weights
 
 TINY = [

@@ -68,10 +68,10 @@ def compiled_for_h100(kernel, args, options, file):
 def test_compiled_for_a_gpu_nothing_is_spilled_and_loads_are_wide(launches, tmp_path):
     """Maps of 728 channels, as most of Xception's, in bfloat16."""
     pytest.importorskip("triton")
-    from backbones.depthwise_triton import depthwise, depthwise_input_grad, depthwise_weight_grad
-    from backbones.separable_triton import separable
-    from heads.pixel_scores_triton import PixelScoresOnGPU
-    from heads.upsampling_triton import labels
+    from backbones.kernels.depthwise_triton import depthwise, depthwise_input_grad, depthwise_weight_grad
+    from backbones.kernels.separable_triton import separable
+    from heads.kernels.pixel_scores_triton import PixelScoresOnGPU
+    from heads.kernels.upsampling_triton import labels
 
     def random(*shape):
         return torch.rand(shape, dtype=torch.bfloat16)

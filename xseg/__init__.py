@@ -9,7 +9,7 @@ import importlib
 __version__ = "0.1.0"
 __all__ = ["evaluate", "load", "train"]
 
-_HOMES = {"evaluate": "xseg.evaluating", "load": "xseg.loading", "train": "xseg.training"}
+_HOMES = {"evaluate": "xseg.run.evaluate", "load": "xseg.run.load", "train": "xseg.run.train"}
 
 
 def __getattr__(name: str):

@@ -155,7 +155,7 @@ def fill_context(cfg: Config, trained: Weights | None = None, new: Sequence[str]
         trained: the weights that go into the model; if they hold the head's atrous branches, their values stay.
         new: prefixes of modules that they leave as initialised.
     """
-    from heads.deeplabv3plus import PUBLISHED_CROP, RATES_AT_16, rates_for_crop
+    from heads.segmentation.deeplabv3plus import PUBLISHED_CROP, RATES_AT_16, rates_for_crop
 
     head = cfg.model.get("head") if isinstance(cfg.model, dict) else None
     open_keys = {"rates", "pooling_hw"} - set(head or ())

@@ -13,7 +13,7 @@ import numpy as np
 from xseg.drawing import captioned, colour_mask, draw_boxes, draw_masks, overlay, segment_colours, write_image
 
 if TYPE_CHECKING:
-    from xseg.panoptic import Panoptic
+    from heads.panoptic import Panoptic
 
 
 @dataclass
@@ -31,7 +31,7 @@ class SegmentationResult:
 
     def __post_init__(self):
         if self.palette is None:
-            from xseg.data.classes import voc_palette
+            from xseg.data.read.classes import voc_palette
 
             self.palette = voc_palette(len(self.classes))
 
@@ -66,7 +66,7 @@ class SegmentationResult:
 
     def save_mask(self, path: str | Path) -> None:
         """Write the labels as a palette PNG: pixel values are class indices."""
-        from xseg.data.images import write_mask
+        from xseg.data.read.images import write_mask
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_mask(path, self.mask, self.palette)
@@ -77,7 +77,7 @@ class DetectionResult:
     """The objects found in one image, the surest first, in its own pixels.
 
     boxes_xyxy: (K, 4) float32. scores: (K,) float32. labels: (K,) int64. image: (H, W, 3) uint8 RGB. palette: RGB per
-    class; VOC's colours if None. masks: K run lengths (see `xseg.data.rle`), or None from a head without masks.
+    class; VOC's colours if None. masks: K run lengths (see `xseg.data.read.rle`), or None from a head without masks.
     """
 
     boxes_xyxy: np.ndarray
@@ -91,7 +91,7 @@ class DetectionResult:
 
     def __post_init__(self):
         if self.palette is None:
-            from xseg.data.classes import voc_palette
+            from xseg.data.read.classes import voc_palette
 
             self.palette = voc_palette(len(self.classes) + 1)[1:]  # the first, black, is VOC's background
 
@@ -105,7 +105,7 @@ class DetectionResult:
 
     def mask(self, index: int) -> np.ndarray:
         """(H, W) bool: the pixels of one detection. ValueError for a result without masks."""
-        from xseg.data.rle import decode_masks
+        from xseg.data.read.rle import decode_masks
 
         if self.masks is None:
             raise ValueError("this result has no masks; a model with MaskRCNN as its head gives them")
@@ -148,7 +148,8 @@ class DetectionResult:
 
 @dataclass
 class JointResult:
-    """One image, every pixel and the objects in it; `panoptic` (see `xseg.panoptic`) is None without instance masks."""
+    """One image, every pixel and the objects in it; `panoptic` (see `heads.panoptic`) is None without instance
+    masks."""
 
     segmentation: SegmentationResult
     detection: DetectionResult

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from backbones.separable import SAFE_CHANNELS, ConvBN, project
+from backbones.layers import SAFE_CHANNELS, ConvBN, project
 
 STEPS = """
 import torch

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from xseg.data import Draw, ImageMaskFolder, MaskModeError, RandomScaleCrop, SegmentationDataset, collate, segmentation
+from xseg.data import Draw, ImageMaskFolder, MaskModeError, RandomScaleCrop, SegmentationDataset, collate
+from xseg.data.sets import segmentation
 
 CROP = [dict(type=RandomScaleCrop, size_hw=(16, 16), scale=(0.5, 2.0))]
 

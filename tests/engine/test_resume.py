@@ -12,7 +12,7 @@ from xseg.config import load_config
 from xseg.engine import read_checkpoint
 from xseg.engine.resume import changed, check_work_dir
 from xseg.engine.saving import settings_of
-from xseg.training import train
+from xseg.run.train import train
 
 
 @pytest.fixture(scope="module")

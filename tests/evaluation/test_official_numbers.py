@@ -7,8 +7,8 @@ from official import SIZE, official, random_files, write
 from PIL import Image
 
 from xseg.data import CocoDetection
-from xseg.eval_json import evaluate_json
 from xseg.evaluation import CocoScores, DetectionMetric
+from xseg.run.eval_json import evaluate_json
 
 BOTH = ["bbox", "segmentation"]
 RESULTS = {  # what results hold, what is compared

@@ -6,9 +6,9 @@ import multiprocessing
 import pytest
 import torch
 
+from heads.panoptic import Panoptic, merge
 from xseg.evaluation import PanopticMetric, panoptic_counts, panoptic_scores
 from xseg.evaluation.panoptic import UNIT
-from xseg.panoptic import Panoptic, merge
 
 ROAD, SKY, CAR, CAT = range(4)
 THINGS = (CAR, CAT)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xseg.data.classes import IGNORE
+from xseg.data.read.classes import IGNORE
 from xseg.evaluation import Scores, confusion_matrix, scores
 
 NUM_CLASSES = 19

@@ -14,7 +14,7 @@ from xseg.data import CentreCrop
 from xseg.models import Classifier, Segmentor
 from xseg.models.classifier import soft_cross_entropy
 from xseg.results import ClassificationResult
-from xseg.training import _fill_class_weights
+from xseg.run.train import _fill_class_weights
 from xseg.weights import load_weights
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, -2.0], [0.3, 0.2, 0.1], [-1.0, -1.0, 3.0]])

@@ -7,8 +7,8 @@ import torch
 
 from backbones import AlignedXception, PreactXception, Xception
 from heads import FCOS, FasterRCNN, MaskRCNN, RetinaNet
-from heads.boxes import Detections
-from heads.masks import paste
+from heads.detection.boxes import Detections
+from heads.detection.masks import paste
 from xseg.data import decode_masks, encode_masks
 from xseg.models import Detector, SmpBackbone, TimmBackbone
 from xseg.models.detector import paste_run_lengths, resize_edges

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from heads.upsampling import CoarseLogits, scores_of
+from heads.kernels.upsampling import CoarseLogits, scores_of
 from xseg.models import Inference
 from xseg.models.inference import starts
 

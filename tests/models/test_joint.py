@@ -9,7 +9,7 @@ from PIL import Image
 
 from backbones import AlignedXception
 from heads import FCOS, DeepLabV3Plus, MaskRCNN, RetinaNet
-from heads.boxes import Detections
+from heads.detection.boxes import Detections
 from xseg.models import CrossEntropy, Detector, JointModel, Segmentor, SmpLoss
 from xseg.results import JointResult
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xseg.data.draw import Draw
-from xseg.training import train
+from xseg.run.train import train
 
 
 @DATASETS.register_module(force=True)

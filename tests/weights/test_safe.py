@@ -7,7 +7,7 @@ from peers import shake
 from safetensors import safe_open
 
 import xseg
-import xseg.loading
+import xseg.run.load
 from backbones import AlignedXception, Xception
 from heads import DeepLabV3Plus, RetinaNet
 from xseg.cli import main
@@ -26,7 +26,7 @@ CONFIG = dict(
 
 @pytest.fixture
 def model():
-    built = shake(xseg.loading._build(dict(CONFIG), {"classes": ("a", "b", "c"), "palette": None})).float()
+    built = shake(xseg.run.load._build(dict(CONFIG), {"classes": ("a", "b", "c"), "palette": None})).float()
     built.palette = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
     return built
 
@@ -145,7 +145,7 @@ def test_a_tensor_that_repeats_its_memory_counts_once(model, tmp_path):
 )
 def test_networks_of_other_libraries_are_loaded_by_their_card(backbone, tmp_path):
     config = dict(type=Segmentor, backbone=backbone, head=CONFIG["head"])
-    saved = xseg.loading._build(dict(config), {"classes": ("a", "b", "c")})
+    saved = xseg.run.load._build(dict(config), {"classes": ("a", "b", "c")})
     save_safetensors(saved, config, tmp_path / "x.safetensors")
     again = xseg.load(tmp_path / "x.safetensors", device="cpu")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in saved.state_dict().items())

@@ -7,8 +7,8 @@ from mmengine.registry import TRANSFORMS
 from torchvision.transforms.v2 import ColorJitter, RandomVerticalFlip
 
 from xseg.data.cache import DecodedCache
-from xseg.data.cityscapes_instances import CityscapesInstances
-from xseg.data.classes import (
+from xseg.data.draw import Draw
+from xseg.data.read.classes import (
     CITYSCAPES,
     CITYSCAPES_CLASSES,
     CITYSCAPES_PALETTE,
@@ -19,22 +19,23 @@ from xseg.data.classes import (
     read_classes,
     voc_palette,
 )
-from xseg.data.classification import ClassificationDataset, ImageFolder, ImageList, ShapesClassification
-from xseg.data.classification_transforms import CentreCrop, RandomResizedCrop
-from xseg.data.coco import CocoDetection, ShapesDetection
-from xseg.data.coco_panoptic import CocoPanoptic
-from xseg.data.collate import collate
-from xseg.data.copy_paste import CopyPaste
-from xseg.data.datasets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
-from xseg.data.detection import DetectionDataset, ImageFile, Objects
-from xseg.data.draw import Draw
-from xseg.data.images import MaskModeError, read_ids, read_image, read_mask, write_mask
-from xseg.data.multilabel import MultiLabelDataset, MultiLabelList, ShapesMultiLabel
-from xseg.data.panoptic import CityscapesPanoptic, PanopticDataset, ShapesPanoptic
-from xseg.data.rle import decode_masks, encode_masks
-from xseg.data.segmentation import SegmentationDataset
-from xseg.data.shapes import write_shapes
-from xseg.data.transforms import (
+from xseg.data.read.images import MaskModeError, read_ids, read_image, read_mask, write_mask
+from xseg.data.read.rle import decode_masks, encode_masks
+from xseg.data.sample import collate
+from xseg.data.sets.cityscapes import CityscapesInstances
+from xseg.data.sets.classification import ClassificationDataset, ImageFolder, ImageList, ShapesClassification
+from xseg.data.sets.coco import CocoDetection, ShapesDetection
+from xseg.data.sets.coco_panoptic import CocoPanoptic
+from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects
+from xseg.data.sets.multilabel import MultiLabelDataset, MultiLabelList, ShapesMultiLabel
+from xseg.data.sets.panoptic import CityscapesPanoptic, PanopticDataset, ShapesPanoptic
+from xseg.data.sets.segmentation import SegmentationDataset
+from xseg.data.sets.segmentation_sets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
+from xseg.data.sets.shapes_drawing import write_shapes
+from xseg.data.sets.voc import VOCDetection
+from xseg.data.transforms.labels import CentreCrop, RandomResizedCrop
+from xseg.data.transforms.objects import CopyPaste
+from xseg.data.transforms.pixels import (
     PhotometricDistortion,
     RandomFlip,
     RandomResize,
@@ -42,9 +43,8 @@ from xseg.data.transforms import (
     ScaleJitter,
     drop_vanished,
 )
-from xseg.data.voc_detection import VOCDetection
 
-# check (rich) and sbd (scipy) are imported where they are used: xseg.data.check, xseg.data.sbd
+# check (rich) and sbd (scipy) are imported where they are used: xseg.data.check, xseg.data.convert.sbd
 
 __all__ = [
     "ADE20K",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from xseg.data.images import read_mask
-from xseg.data.segmentation import SegmentationDataset
+from xseg.data.read.images import read_mask
+from xseg.data.sets.segmentation import SegmentationDataset
 
 
 def balanced_weights(dataset: SegmentationDataset) -> list[float]:

@@ -174,7 +174,8 @@ def plain(value: object, where: str) -> object:
 
 
 def dotted_name(thing: object) -> str:
-    """The shortest "package.Name" by which it can be imported: heads.DeepLabV3Plus, not heads.deeplabv3plus.…"""
+    """The shortest "package.Name" by which it can be imported: heads.DeepLabV3Plus, not
+    heads.segmentation.deeplabv3plus.…"""
     name = getattr(thing, "__qualname__", type(thing).__qualname__)
     parts = getattr(thing, "__module__", "").split(".")
     for end in range(1, len(parts)):

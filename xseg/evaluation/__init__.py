@@ -10,8 +10,8 @@ from xseg.evaluation.entries import Entry, Found, Truth, entry_of
 from xseg.evaluation.errors import ERRORS, ErrorScores, Verdict, error_scores, judge
 from xseg.evaluation.multilabel import MisrankedImage, MultiLabelMetric, average_precision_at
 from xseg.evaluation.panoptic import PanopticMetric, PanopticScores, panoptic_counts, panoptic_scores
-from xseg.evaluation.report import Table
 from xseg.evaluation.segmentation import SegmentationMetric, WorstImage
+from xseg.evaluation.tables import Table
 from xseg.evaluation.voc import VocScores, average_precision, voc_scores
 
 __all__ = [

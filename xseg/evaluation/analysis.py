@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xseg.data.images import read_image
+from xseg.data.read.images import read_image
 from xseg.drawing import curves_picture, draw_boxes, legend, panel, write_image
 from xseg.evaluation.coco import AREAS, IOUS, RECALLS, CocoScores
 from xseg.evaluation.entries import Entry, Found
 from xseg.evaluation.errors import CORRECT, ERRORS, Verdict, error_scores, judge
-from xseg.evaluation.report import percent
+from xseg.evaluation.tables import percent
 
 SURE = 0.5  # detections from this score on are drawn, and rank the images
 CURVES = slice(0, None, 2)  # of IOUS: 0.5, 0.6, …, 0.9 are drawn, all are written

@@ -12,11 +12,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
-from xseg.data.crops import cut_square
-from xseg.data.images import read_image
+from xseg.data.convert.crops import cut_square
+from xseg.data.read.images import read_image
 from xseg.drawing import confusion_picture, panel, write_image
 from xseg.evaluation.confusion import Scores, scores
-from xseg.evaluation.report import Table, cell, percent
+from xseg.evaluation.tables import Table, cell, percent
 
 TOP = 5
 MOST_ROWS = 40  # of classes in a table on the screen

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xseg.data.detection import to_xywh
-from xseg.data.rle import mask_areas
+from xseg.data.read.rle import mask_areas
+from xseg.data.sets.detection import to_xywh
 from xseg.evaluation.entries import Entry, Found, Truth
 
 BACKENDS = ("faster_coco_eval", "pycocotools")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from xseg.data.detection import to_xywh
+from xseg.data.sets.detection import to_xywh
 from xseg.evaluation.coco import KINDS
 from xseg.evaluation.entries import Entry
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xseg.data.coco import areas_of, boxes_of, categories_of, check_reference, place_of, read_coco
-from xseg.data.detection import to_xyxy
-from xseg.data.rle import RunLengths, mask_areas, mask_boxes, run_lengths
+from xseg.data.read.rle import RunLengths, mask_areas, mask_boxes, run_lengths
+from xseg.data.sets.coco import areas_of, boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.sets.detection import to_xyxy
 from xseg.evaluation.coco import KINDS
 from xseg.evaluation.entries import Entry, Found, Truth
 

@@ -12,7 +12,7 @@ from xseg.evaluation.analysis import write_analysis
 from xseg.evaluation.coco import BACKENDS, KINDS, CocoScores, coco_scores
 from xseg.evaluation.coco_files import write_results
 from xseg.evaluation.entries import Entry, entry_of
-from xseg.evaluation.report import Table, cell, percent
+from xseg.evaluation.tables import Table, cell, percent
 from xseg.evaluation.voc import VocScores, voc_scores
 
 VOC_KINDS = {"voc07": True, "voc12": False}  # name -> eleven points

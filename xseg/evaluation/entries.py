@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from xseg.data.detection import to_xyxy
-from xseg.data.rle import RunLengths, encode_masks, run_lengths
+from xseg.data.read.rle import RunLengths, encode_masks, run_lengths
+from xseg.data.sets.detection import to_xyxy
 
 MAX_DETECTIONS = 100  # an image, as COCO counts
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xseg.data.detection import to_xywh
+from xseg.data.sets.detection import to_xywh
 from xseg.evaluation.coco import RECALLS
 from xseg.evaluation.entries import Entry, Found, Truth
 

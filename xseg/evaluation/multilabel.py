@@ -12,10 +12,10 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
-from xseg.data.images import read_image
+from xseg.data.read.images import read_image
 from xseg.drawing import panel, write_image
 from xseg.evaluation.classification import MOST_ROWS
-from xseg.evaluation.report import Table, cell, percent
+from xseg.evaluation.tables import Table, cell, percent
 
 DEPTH = 100
 THRESHOLD = 0.5  # of the probability from which a label counts as given

@@ -11,8 +11,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
-from xseg.evaluation.report import Table, cell, percent
-from xseg.panoptic import Panoptic, panoptic_of_sample
+from heads.panoptic import Panoptic, panoptic_of_sample
+from xseg.evaluation.tables import Table, cell, percent
 
 UNIT = 2.0**40  # IoUs are added up as whole numbers of 1 / UNIT, whose sum does not depend on the order
 
@@ -78,7 +78,7 @@ def panoptic_scores(counts: Tensor) -> PanopticScores:
 class PanopticMetric(BaseMetric):
     """PQ, SQ and RQ in percent, over all classes, things and stuff: "PQ", "SQ", "RQ", "PQ_things", …, "RQ_stuff".
 
-    Results have `panoptic` (`xseg.panoptic.Panoptic`), samples `mask` and `masks` in the same pixels, the data set's
+    Results have `panoptic` (`heads.panoptic.Panoptic`), samples `mask` and `masks` in the same pixels, the data set's
     metainfo `things` (see `PanopticDataset`). The state is one table of counts, summed over processes. After
     `evaluate`, `counts` and `scores` hold what the numbers come from.
     """

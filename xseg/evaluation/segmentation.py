@@ -12,11 +12,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
-from xseg.data.classes import voc_palette
-from xseg.data.images import read_image
+from xseg.data.read.classes import voc_palette
+from xseg.data.read.images import read_image
 from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
-from xseg.evaluation.report import Table, cell, percent
+from xseg.evaluation.tables import Table, cell, percent
 
 
 class WorstImage(NamedTuple):

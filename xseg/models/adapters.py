@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import inception
 from torchvision.ops import FeaturePyramidNetwork
 
-from backbones.trunk import LEVEL_STRIDES, LEVELS, check_levels
+from backbones.contract import LEVEL_STRIDES, LEVELS, check_levels
 
 SMALL_HW = (96, 160)  # of the image that shows what a network gives; Inception's convolutions want 75 pixels at least
 

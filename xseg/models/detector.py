@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.boxes import Detections, Selection, Target
-from heads.masks import paste
-from heads.rcnn import MaskRCNN
+from heads.detection.boxes import Detections, Selection, Target
+from heads.detection.masks import paste
+from heads.detection.rcnn import MaskRCNN
 from xseg.models.model import Model
 
 
@@ -23,7 +23,8 @@ class Detector(Model):
         "loss": dict of scalar losses, for training; samples hold boxes_xyxy, labels, iscrowd and perhaps masks in the
             pixels of the images, which the training pipeline has resized.
         "predict": one dict(boxes_xyxy (K, 4), scores (K,), labels (K,), meta) a sample, with a head that gives masks
-            also masks, K run lengths (see `xseg.data.rle`), so that memory does not grow with image and detections.
+            also masks, K run lengths (see `xseg.data.read.rle`), so that memory does not grow with image and
+            detections.
         "tensor": the head's raw output for normalised images.
 
     Args:
@@ -33,7 +34,7 @@ class Detector(Model):
             sizes_hw, selection)` read; only these two know objects and sizes of the images.
         preprocessor: mean and std; default Xception's.
         size: (shortest, longest) edge in pixels to which images are resized for prediction, or None for as they are.
-        selection: dict of `heads.boxes.Selection`: score_threshold, nms_iou, topk, max_detections.
+        selection: dict of `heads.detection.boxes.Selection`: score_threshold, nms_iou, topk, max_detections.
         channels_last: memory layout of weights and images.
     """
 
@@ -138,7 +139,7 @@ def in_original_pixels(
 
 def paste_run_lengths(masks: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int]) -> list[dict]:
     """Probabilities (K, S, S) in the cells of boxes (K, 4) -> K run-length masks of the image, one object at a time."""
-    from xseg.data.rle import encode_region
+    from xseg.data.read.rle import encode_region
 
     regions = paste(masks.float().cpu(), boxes_xyxy.float().cpu(), size_hw)
     return [encode_region(pixels.numpy(), top, left, size_hw) for pixels, top, left in regions]

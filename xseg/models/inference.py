@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heads.upsampling import CoarseLogits, Upsampling, labels_of, scores_of, winners
+from heads.kernels.upsampling import CoarseLogits, Upsampling, labels_of, scores_of, winners
 
 Network = Callable[[Tensor], CoarseLogits]  # (N, 3, H, W) -> logits of any size that cover H x W
 

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.boxes import Selection
-from heads.rcnn import MaskRCNN
-from heads.upsampling import CoarseLogits, labels_of, upsample
+from heads.detection.boxes import Selection
+from heads.detection.rcnn import MaskRCNN
+from heads.kernels.upsampling import CoarseLogits, labels_of, upsample
+from heads.panoptic import Merging, merge
 from xseg.models.detector import fit, in_original_pixels, target_of
 from xseg.models.losses import CrossEntropy, named_terms
 from xseg.models.model import Model, build
 from xseg.models.segmentor import pixel_losses
-from xseg.panoptic import Merging, merge
 
 
 class JointModel(Model):
@@ -27,7 +27,7 @@ class JointModel(Model):
         "loss": dict of scalar losses of both heads; samples hold what `Segmentor` and `Detector` learn from.
         "predict": one dict(mask, boxes_xyxy, scores, labels, meta) a sample, in the pixels of the original image as
             these two predict them; with a detection head that gives masks also masks and panoptic
-            (`xseg.panoptic.Panoptic`).
+            (`heads.panoptic.Panoptic`).
         "tensor": (logits (N, num_classes, H, W), the detection head's raw output) of normalised images.
 
     The backbone runs once an image, for both heads.
@@ -41,7 +41,7 @@ class JointModel(Model):
         losses: of the pixels, as of `Segmentor`.
         preprocessor: mean and std; default Xception's.
         size, selection: as of `Detector`.
-        merging: dict of `xseg.panoptic.Merging`: score_threshold, overlap, min_stuff_area.
+        merging: dict of `heads.panoptic.Merging`: score_threshold, overlap, min_stuff_area.
         channels_last: memory layout of weights and images.
     """
 
@@ -137,7 +137,7 @@ class JointModel(Model):
 
     def merged(self, result: dict):
         """The `Panoptic` of a result with masks."""
-        from xseg.data.rle import decode_masks
+        from xseg.data.read.rle import decode_masks
 
         mask = result["mask"]
         count = int((result["scores"] >= self.merging.score_threshold).sum())  # the surest stand first

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from heads.pixel_scores import PixelScores, pixel_scores
-from heads.upsampling import upsample, wide
+from heads.kernels.pixel_scores import PixelScores, pixel_scores
+from heads.kernels.upsampling import upsample, wide
 
 
 def weighted_losses(losses: Sequence[nn.Module], logits: Tensor, masks: Tensor, align_corners: bool) -> list[Tensor]:

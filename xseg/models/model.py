@@ -96,14 +96,14 @@ class Model(BaseModel):
             ModuleNotFoundError: the backend is not installed.
             ValueError: an unknown dtype or backend, or one that this model or device does not go with.
         """
-        from xseg.models.deploying import deployed
+        from xseg.deploy.fold import deployed
 
         return deployed(self, dtype, compile, size_hw, backend)
 
     def train(self, mode: bool = True) -> Model:
         """As `nn.Module.train`; ValueError for a deployed model, which has nothing left to train."""
         if mode and self.deployed:
-            from xseg.models.deploying import REFUSAL
+            from xseg.deploy.fold import REFUSAL
 
             raise ValueError(REFUSAL.format("train"))
         return super().train(mode)
@@ -178,7 +178,7 @@ def as_image(image: Image) -> Tensor:
     """(3, H, W) uint8 RGB of one image, where a tensor lies; what it may be stands at `Model.predict`."""
     from PIL import Image as pil
 
-    from xseg.data.images import read_image
+    from xseg.data.read.images import read_image
 
     if isinstance(image, (str, PathLike)):
         return read_image(image)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.upsampling import CoarseLogits, upsample
+from heads.kernels.upsampling import CoarseLogits, upsample
 from xseg.models.inference import Inference
 from xseg.models.losses import CrossEntropy, named_terms, weighted_losses
 from xseg.models.memory import fitting

@@ -10,7 +10,7 @@ from segmentation_models_pytorch.encoders import encoders
 from torch import Tensor, nn
 
 from backbones import AlignedXception, Xception
-from backbones.trunk import LEVELS
+from backbones.contract import LEVELS
 
 
 class SmpEncoder(nn.Module):

@@ -1,0 +1,118 @@
+"""The second stage's parts: what the maps say inside a region, and what class, box and mask that means.
+
+Papers: Ren et al. 2015 (arXiv:1506.01497), He et al. 2017 (arXiv:1703.06870). Shapes are (R, …): the regions of all
+images of the batch, one after the other.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_iou, roi_align
+
+from heads.detection.anchors import NEGATIVE
+from heads.detection.boxes import Target, tower
+from heads.detection.rpn import draw
+
+CANONICAL_SIZE, CANONICAL_STRIDE = 224, 16  # a region of 224 x 224 pixels is read at stride 16 (arXiv:1612.03144)
+CHUNK = 32  # regions whose full-size masks are in memory at once
+
+
+class BoxHead(nn.Module):
+    """Convolutions, fully connected layers, and a linear layer each for class and box.
+
+    Shapes: (R, channels, size, size) -> logits (R, num_classes + 1), the background last, and deltas (R, num_classes,
+    4), a box for every class.
+    """
+
+    def __init__(
+        self, num_classes: int, channels: int, size: int, num_convs: int, num_layers: int, hidden: int, norm: str
+    ):
+        super().__init__()
+        self.convs = tower(channels, num_convs, norm)
+        widths = [channels * size * size] + [hidden] * num_layers
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        self.classifier = nn.Linear(widths[-1], num_classes + 1)
+        self.regressor = nn.Linear(widths[-1], num_classes * 4)
+        _init_relu(self.convs)
+        for layer in self.layers:
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+        for layer, std in ((self.classifier, 0.01), (self.regressor, 0.001)):
+            nn.init.normal_(layer.weight, std=std)
+        for layer in (*self.layers, self.classifier, self.regressor):
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.convs(pooled).flatten(1)
+        for layer in self.layers:
+            x = layer(x).relu()
+        return self.classifier(x), self.regressor(x).unflatten(1, (-1, 4))
+
+
+class MaskHead(nn.Module):
+    """Convolutions, twice the resolution, and a mask for every class: (R, channels, S, S) -> logits (R, num_classes,
+    2 S, 2 S)."""
+
+    def __init__(self, num_classes: int, channels: int, num_convs: int, norm: str):
+        super().__init__()
+        self.convs = tower(channels, num_convs, norm)
+        self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        _init_relu(self)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return self.classifier(self.up(self.convs(pooled)).relu())
+
+
+def pool(maps: Sequence[Tensor], strides: Sequence[int], rois: Sequence[Tensor], size: int) -> Tensor:
+    """RoIAlign of each image's regions (R_i, 4), from the map whose stride fits a region's size -> (R, C, size, size).
+
+    Two samples a cell and side. A map's pixel k is taken to lie at k * stride, where our backbones have it.
+    """
+    boxes = torch.cat(list(rois))
+    images = torch.repeat_interleave(torch.tensor([len(r) for r in rois], device=boxes.device))
+    rows = torch.cat((images.unsqueeze(1).to(boxes), boxes), 1)
+    wanted = ((boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt() / CANONICAL_SIZE).log2() + math.log2(CANONICAL_STRIDE)
+    octaves = torch.tensor([math.log2(stride) for stride in strides], device=boxes.device)
+    levels = ((wanted.unsqueeze(1) + 1e-6).floor() >= octaves.to(boxes)).sum(1) - 1
+    levels = levels.clamp(min=0)
+    pooled = maps[0].new_zeros((len(rows), maps[0].shape[1], size, size))
+    for level, (m, stride) in enumerate(zip(maps, strides, strict=True)):
+        at = (levels == level).nonzero().squeeze(1)
+        part = roi_align(m.float(), rows[at].float(), size, 1 / stride, sampling_ratio=2, aligned=False)
+        pooled = pooled.index_copy(0, at, part.to(pooled.dtype))
+    return pooled
+
+
+@torch.no_grad()
+def draw_regions(
+    proposals: Tensor, target: Target, size: int, positive_share: float, positive_iou: float
+) -> tuple[Tensor, Tensor]:
+    """Of (P, 4) proposals and the objects themselves, `size` regions (R, 4) to learn from, and for each the object that
+    it is to find, or NEGATIVE: (R,) int64."""
+    regions = torch.cat((proposals, target.boxes_xyxy.to(proposals)))
+    if len(target.boxes_xyxy) == 0:
+        matched = torch.full((len(regions),), NEGATIVE, device=regions.device)
+    else:
+        best, nearest = box_iou(target.boxes_xyxy.to(proposals), regions).max(0)
+        matched = nearest.masked_fill(best < positive_iou, NEGATIVE)
+    drawn = draw(matched.unsqueeze(0), size, positive_share).squeeze(0)
+    return regions[drawn], matched[drawn]
+
+
+def mask_targets(masks: Tensor, rois: Tensor, matched: Tensor, size: int) -> Tensor:
+    """What each region (R, 4) is to show of its object: masks (M, h, w), matched (R,) -> (R, size, size) float32."""
+    targets = [masks.new_zeros((0, size, size), dtype=torch.float32)]
+    for boxes, objects in zip(rois.split(CHUNK), matched.split(CHUNK), strict=True):
+        rows = torch.cat((torch.arange(len(boxes), device=boxes.device).unsqueeze(1).to(boxes), boxes), 1)
+        targets.append(roi_align(masks[objects].unsqueeze(1).float(), rows.float(), size, aligned=False).squeeze(1))
+    return torch.cat(targets)
+
+
+def _init_relu(module: nn.Module) -> None:
+    for conv in module.modules():
+        if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(conv.bias)

@@ -1,0 +1,38 @@
+"""VOC's annotation files: numbers as they stand there; what lacks is named."""
+
+import pytest
+
+from xseg.data.read.voc_xml import VocAnnotation, VocObject, read_voc_xml
+
+BOX = "<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
+
+
+def written(tmp_path, inner):
+    (tmp_path / "a.xml").write_text(f"<annotation>{inner}</annotation>")
+    return tmp_path / "a.xml"
+
+
+def test_numbers_as_in_the_file(tmp_path):
+    """Names are stripped, an empty `difficult` is none, the box of a part of an object is not the object's."""
+    size = "<size><width>30</width><height>20</height><depth>3</depth></size>"
+    part = "<part><name>head</name><bndbox><xmin>9</xmin></bndbox></part>"
+    first = f"<object><name> dog </name><difficult>1</difficult>{part}{BOX}</object>"
+    second = f"<object><name>cat</name><difficult/>{BOX}</object>"
+    expected = [VocObject("dog", (1, 2.5, 3, 4), True), VocObject("cat", (1, 2.5, 3, 4), False)]
+    assert read_voc_xml(written(tmp_path, size + first + second)) == VocAnnotation((20, 30), expected)
+    assert read_voc_xml(written(tmp_path, "")) == VocAnnotation(None, [])
+
+
+@pytest.mark.parametrize(
+    "inner, message",
+    [
+        (f"<object>{BOX}</object>", r"a\.xml: object 1 has no name"),
+        ("<object><name>dog</name></object>", r"a\.xml: object 1 \(dog\): bndbox/xmin must be a number, got None"),
+        (f"<object><name>dog</name><difficult>yes</difficult>{BOX}</object>", r"object 1 \(dog\): difficult must be"),
+        ("<size><width>3</width></size>", r"a\.xml: size/height must be a number, got None"),
+        ("<object>", r"a\.xml is not XML, or not whole"),
+    ],
+)
+def test_what_lacks_is_named(tmp_path, inner, message):
+    with pytest.raises(ValueError, match=message):
+        read_voc_xml(written(tmp_path, inner))

@@ -1,0 +1,146 @@
+"""Detection annotations as they stand in the files, wrong ones too, for the check: a fault is noted, not raised."""
+
+import inspect
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xseg.data.check.report import Fault, kind_of
+from xseg.data.read.rle import run_lengths
+from xseg.data.read.voc_xml import read_voc_xml
+from xseg.data.sets.coco import CocoDetection, boxes_of, categories_of, check_reference, path_of, place_of, read_coco
+from xseg.data.sets.detection import DetectionDataset, to_xyxy
+from xseg.data.sets.voc import class_names, list_files
+
+
+class SurveyedImage(NamedTuple):
+    id: int | str
+    path: Path
+    size_hw: tuple[int, int] | None  # as the annotation states it
+
+
+class SurveyedObject(NamedTuple):
+    image: int  # index into the images
+    place: str  # names file and object
+    label: int
+    box_xyxy: tuple[float, float, float, float]  # pixels; may be no box at all
+    iscrowd: bool = False
+    difficult: bool = False
+
+
+class Survey(NamedTuple):
+    """All there is in the annotations of one data set."""
+
+    classes: tuple[str, ...]
+    images: list[SurveyedImage]
+    objects: list[SurveyedObject]
+    faults: list[Fault]
+    drop_invalid: bool  # the data set leaves out boxes without area
+
+
+def survey(source: DetectionDataset | dict, name: str) -> Survey:
+    """Of a data set, or of the config of a `CocoDetection` or `VOCDetection`, whose files need not be sound."""
+    if isinstance(source, DetectionDataset):
+        return _of_dataset(source)
+    kind = source["type"]
+    given = inspect.signature(kind).bind(**{key: value for key, value in source.items() if key != "type"})
+    given.apply_defaults()
+    return (_of_coco if kind is CocoDetection else _of_voc)(given.arguments, name)
+
+
+def _of_coco(given: dict, name: str) -> Survey:
+    root = Path(given["root"])
+    file = root / given["annotations"]
+    content = read_coco(file)
+    names, category_ids = categories_of(content, file, given["classes"])
+    label_of = {id: label for label, id in enumerate(category_ids)}
+    known = {category["id"] for category in content["categories"]}
+    faults: list[Fault] = []
+
+    def note(kind: str, error: object) -> None:
+        faults.append(Fault(kind, name, str(file), str(error)))
+
+    images = []
+    for number, row in enumerate(content["images"]):
+        if row.get("id") is None or row.get("file_name") is None:
+            note("incomplete image", f"{file}: image {row.get('id', number)} has no id or no file_name; write it there")
+            continue
+        try:
+            place, base = f"{file}: image {row['id']}", None if given["outside_root"] else root
+            path = path_of(row["file_name"], root / given["images"], base, place)
+        except ValueError as error:
+            note("wrong file name", error)
+            continue
+        size_hw = (row.get("height"), row.get("width"))
+        if not all(size_hw):
+            note("incomplete image", f"{file}: image {row['id']} has no height and width; write them there")
+        images.append(SurveyedImage(row["id"], path, size_hw if all(size_hw) else None))
+    index_of = {image.id: index for index, image in enumerate(images)}
+    objects = []
+    for row in content["annotations"]:
+        try:
+            check_reference(file, row, index_of, known)
+        except ValueError as error:
+            note("unknown image" if row.get("image_id") not in index_of else "unknown class", error)
+            continue
+        if row["category_id"] not in label_of:
+            continue
+        try:
+            box = tuple(to_xyxy(boxes_of([row], file)[0]).tolist())
+        except ValueError as error:
+            note("no box", error)
+            continue
+        index = index_of[row["image_id"]]
+        if given["with_masks"] and images[index].size_hw:
+            try:
+                run_lengths(row.get("segmentation"), images[index].size_hw)
+            except ValueError as error:
+                note("no mask", f"{place_of(file, row)}: {error}")
+        label, crowd = label_of[row["category_id"]], bool(row.get("iscrowd"))
+        objects.append(SurveyedObject(index, place_of(file, row), label, box, crowd))
+    for id, count in Counter(row.get("id") for row in content["annotations"]).items():
+        if count > 1:
+            note("duplicate id", f"{file}: annotation id {id} stands {count} times; other programs lose all but one")
+    return Survey(tuple(names), images, objects, faults, given["drop_invalid"])
+
+
+def _of_voc(given: dict, name: str) -> Survey:
+    root, splits = Path(given["root"]), given["split"]
+    names = class_names(root, given["classes"])
+    images, objects, faults = [], [], []
+    for split in [splits] if isinstance(splits, str) else splits:
+        folder, _, last = split.rpartition("/")
+        for image, path in list_files(root / folder, last):
+            try:
+                size_hw, found = read_voc_xml(path)
+            except (OSError, ValueError) as error:
+                faults.append(Fault(kind_of(error), name, str(path), str(error)))
+                continue
+            if size_hw is None:
+                message = f"{path} states no size; write the image's width and height there"
+                faults.append(Fault("incomplete image", name, str(path), message))
+            for number, (label, (x1, y1, x2, y2), difficult) in enumerate(found, start=1):
+                place = f"{path}: object {number} ({label})"
+                if label not in names:
+                    message = f"{place}: no such class; the classes are {', '.join(names)}. Name them in classes.txt"
+                    faults.append(Fault("unknown class", name, str(path), message))
+                    continue
+                box = (x1 - 1, y1 - 1, x2, y2)  # counted from 1 in the file
+                item = SurveyedObject(len(images), place, names.index(label), box, difficult=difficult)
+                objects.append(item)
+            images.append(SurveyedImage(path.stem, image, size_hw))
+    return Survey(names, images, objects, faults, given["drop_invalid"])
+
+
+def _of_dataset(dataset: DetectionDataset) -> Survey:
+    images, objects, faults = [SurveyedImage(*image) for image in dataset.images], [], []
+    for index, image in enumerate(dataset.images):
+        found = dataset.objects_of(index)
+        marks = [found.get(key, np.zeros(len(found["labels"]), bool)) for key in ("iscrowd", "difficult")]
+        columns = (found["labels"], found["boxes_xyxy"], *marks)
+        for number, (label, box, crowd, difficult) in enumerate(zip(*columns, strict=True), start=1):
+            place = f"{image.path}: object {number}"
+            objects.append(SurveyedObject(index, place, int(label), tuple(box.tolist()), bool(crowd), bool(difficult)))
+    return Survey(dataset.classes, images, objects, faults, False)

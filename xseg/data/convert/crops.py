@@ -1,0 +1,95 @@
+"""Objects cut out of images: one square window, and a whole VOC detection set turned into a classification set."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from xseg.data.read.classes import read_classes
+from xseg.data.read.images import read_image
+from xseg.data.read.voc_xml import VocObject, read_voc_xml
+from xseg.data.sets.segmentation_sets import image_paths, read_split
+
+SPLITS = ("train", "val")
+_LAYOUT = "JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt"
+
+
+def cut_square(image: Tensor, box_xyxy: Sequence[float], margin: float = 0.1) -> Tensor:
+    """The square around a box, so that a later resize keeps the object's proportions.
+
+    Shapes: (C, H, W) -> (C, side, side), where side is the longer edge of the box, and `margin` of it on either end.
+    Beyond the image its outermost pixels are repeated.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))
+    left, top = (round((low + high - side) / 2) for low, high in ((x1, x2), (y1, y2)))
+    rows = torch.arange(top, top + side).clamp(0, image.shape[1] - 1)
+    columns = torch.arange(left, left + side).clamp(0, image.shape[2] - 1)
+    return image[:, rows][:, :, columns]
+
+
+def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: float = 0.1) -> dict[str, dict]:
+    """Cut every box of a detection set in VOC layout: OUT/{train,val}/CLASS/<image>_<number>.png, OUT/classes.txt.
+
+    Boxes without an area are left out and counted as "empty". Classes are those of `{voc_root}/classes.txt`, else the
+    names in the annotations, sorted.
+
+    Args:
+        margin: share of a box's longer edge that is added on each side.
+
+    Returns dict(train=dict(class name -> number of crops, …), val=…).
+
+    Raises:
+        FileExistsError: `out` holds something already.
+        FileNotFoundError, ValueError: a list, an image or an annotation is missing or broken; the message names it.
+    """
+    voc, out = Path(voc_root), Path(out)
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists and is not empty; choose another folder or remove it")
+    if margin < 0:
+        raise ValueError(f"margin must be 0 or more, got {margin}")
+    objects_of = {split: _objects_of(voc, split) for split in SPLITS}
+    names = sorted({item.name for images in objects_of.values() for objects in images.values() for item in objects})
+    if (voc / "classes.txt").exists():
+        listed = read_classes(voc / "classes.txt")
+        if unknown := set(names) - set(listed):
+            raise ValueError(f"{voc / 'classes.txt'} lacks {', '.join(sorted(unknown))}, which annotations name")
+        names = listed
+    for folder in (out / split / name for split in SPLITS for name in names):
+        folder.mkdir(parents=True)
+    counts = {}
+    for split, images in objects_of.items():
+        counts[split] = Counter(dict.fromkeys(names, 0))
+        for path, objects in images.items():
+            counts[split] += _cut_image(path, objects, out / split, margin)
+    (out / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")  # last: where it stands, the crops do
+    return {split: dict(found) for split, found in counts.items()}
+
+
+def _cut_image(path: Path, objects: Sequence[VocObject], out: Path, margin: float) -> Counter:
+    image, counts = read_image(path), Counter()
+    for number, (name, xyxy, _) in enumerate(objects):
+        if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
+            counts["empty"] += 1
+            continue
+        crop = cut_square(image, xyxy, margin).permute(1, 2, 0).numpy()
+        _, png = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        (out / name / f"{path.stem}_{number:03d}.png").write_bytes(png.tobytes())
+        counts[name] += 1
+    return counts
+
+
+def _objects_of(voc: Path, split: str) -> dict[Path, list[VocObject]]:
+    """The objects of every image of a list."""
+    path = voc / "ImageSets" / "Main" / f"{split}.txt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such list; a detection set in VOC layout has {_LAYOUT}")
+    ids = list(dict.fromkeys(read_split(path)))
+    images = image_paths(voc / "JPEGImages", ids)
+    return {
+        image: read_voc_xml(voc / "Annotations" / f"{id}.xml").objects for id, image in zip(ids, images, strict=True)
+    }

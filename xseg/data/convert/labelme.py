@@ -1,0 +1,181 @@
+"""labelme's files, one JSON an image, as one COCO JSON.
+
+Format: https://github.com/wkentaro/labelme; shapes of one label and one group_id are parts of one object.
+"""
+
+import base64
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xseg.data.convert.to_coco import CocoImage, Written, check_free, tracked, write_coco
+from xseg.data.read.classes import read_classes
+from xseg.data.read.images import read_image, read_values
+from xseg.data.read.rle import MAX_OUTLINE, encode_masks, mask_areas, run_lengths
+
+Path_ = str | os.PathLike
+WITHOUT_AREA = ("point", "points", "line", "linestrip")
+
+
+def convert_labelme(
+    folder: Path_,
+    out: Path_,
+    classes: Sequence[str] | Path_ | None = None,
+    drop_invalid: bool = False,
+    overwrite: bool = False,
+) -> Written:
+    """All labelme files in a folder and those below it; file names are relative to that folder.
+
+    Polygons, rectangles and circles become polygons, masks run lengths; points and lines have no area and are left
+    out.
+
+    Args:
+        classes: names in the order of labels, or the path of a text file with one a line; None sorts those in use.
+        drop_invalid: leave out objects without area inside the image, instead of refusing the file.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file, the shape's number (from 1) and what is wrong.
+    """
+    check_free(out, overwrite)
+    folder = Path(folder)
+    paths = sorted(path for path in folder.rglob("*.json") if path.resolve() != Path(out).resolve())
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no *.json of labelme")
+    images, left_out = [], 0
+    for path in tracked(paths, "labelme"):
+        image, lost = read_labelme(path, folder, drop_invalid)
+        images.append(image)
+        left_out += lost
+    used = sorted({item["label"] for image in images for item in image.objects})
+    names = used if classes is None else read_classes(classes) if isinstance(classes, Path_) else tuple(classes)
+    if unknown := set(used) - set(names):
+        raise ValueError(
+            f"{folder}: {', '.join(sorted(unknown))} none of the classes {', '.join(names)}; name it there"
+        )
+    for image in images:
+        for item in image.objects:
+            item["category_id"] = names.index(item.pop("label")) + 1
+    return write_coco(out, images, names, left_out)
+
+
+def read_labelme(path: Path, folder: Path, drop_invalid: bool = False) -> tuple[CocoImage, int]:
+    """The image of one file, its objects with a `label` in place of a category_id; and how many shapes are left out."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON, or not whole: {error}; copy it again") from error
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list) or not content.get("imagePath"):
+        raise ValueError(f"{path} is no file of labelme, which has shapes and imagePath; move it out of {folder}")
+    image = _image_path(path, content)
+    size_hw = content.get("imageHeight"), content.get("imageWidth")
+    if not all(size_hw):
+        size_hw = tuple(read_image(image).shape[1:])
+    parts: dict[tuple, list] = {}
+    left_out = 0
+    for number, shape in enumerate(content["shapes"], start=1):
+        place = f"{path}: shape {number}"
+        label, group = (shape.get("label") or "").strip(), shape.get("group_id")
+        if not label:
+            raise ValueError(f"{place} has no label")
+        if shape.get("shape_type") in WITHOUT_AREA:
+            left_out += 1
+            continue
+        key = (label, "alone", number) if group is None else (label, "group", group)
+        parts.setdefault(key, []).append((place, _outline(shape, size_hw, f"{place} ({label})")))
+    objects = []
+    for (label, *_), pieces in parts.items():
+        item = _object(pieces, size_hw)
+        if item is not None:
+            objects.append(item | dict(label=label))
+        elif drop_invalid:
+            left_out += 1
+        else:
+            raise ValueError(
+                f"{pieces[0][0]} ({label}) has no area inside the image of {size_hw} (H, W); correct it, or leave such "
+                "objects out with --drop-invalid"
+            )
+    return CocoImage(Path(os.path.relpath(image, folder)).as_posix(), size_hw, objects), left_out
+
+
+def _image_path(path: Path, content: dict) -> Path:
+    stated = content["imagePath"].replace("\\", "/")  # as written on Windows
+    for image in (path.parent / stated, path.parent / Path(stated).name):
+        if image.exists():
+            return Path(os.path.normpath(image))
+    inside = "; it is inside as imageData: `labelme_export_json` writes it out" if content.get("imageData") else ""
+    raise FileNotFoundError(f"{path}: its image {stated} is not there; copy it beside{inside}")
+
+
+def _outline(shape: dict, size_hw: tuple[int, int], place: str) -> list[float] | np.ndarray:
+    """A polygon x, y, x, y, …, or a mask (H, W) uint8."""
+    kind = shape.get("shape_type") or "polygon"
+    try:
+        points = np.asarray(shape.get("points"), np.float64).reshape(-1, 2)
+    except (TypeError, ValueError):
+        points = np.full((1, 2), np.nan)
+    if not np.isfinite(points).all():
+        raise ValueError(f"{place}: points must be a list of [x, y], got {str(shape.get('points'))[:60]}")
+    if np.abs(points).max(initial=0) > MAX_OUTLINE:
+        raise ValueError(f"{place}: points must lie within {MAX_OUTLINE} pixels, got {np.abs(points).max():g}")
+    count = len(points)
+    if (kind == "polygon" and count >= 3) or (kind == "rectangle" and count == 4):
+        return points.ravel().tolist()
+    if kind == "rectangle" and count == 2:
+        (x1, y1), (x2, y2) = points.tolist()
+        return [x1, y1, x2, y1, x2, y2, x1, y2]
+    if kind == "circle" and count == 2:
+        return _circle(*points)
+    if kind == "mask" and count == 2:
+        return _pasted(shape.get("mask"), points, size_hw, place)
+    raise ValueError(f"{place}: a {kind} of {count} points is nothing that can be converted; draw it again")
+
+
+def _circle(centre_xy: np.ndarray, rim_xy: np.ndarray) -> list[float]:
+    """A regular polygon whose sides lie at most a pixel inside the circle, as labelme itself writes them."""
+    radius = math.dist(centre_xy, rim_xy)
+    count = max(12, int(math.pi / math.acos(1 - 1 / radius))) if radius > 1 else 12
+    angles = 2 * np.pi * np.arange(count) / count
+    return (centre_xy + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)).ravel().tolist()
+
+
+def _pasted(code: object, corners: np.ndarray, size_hw: tuple[int, int], place: str) -> np.ndarray:
+    """A PNG in base64, laid at the first corner."""
+    try:
+        content = base64.b64decode(code)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place}: its mask is no PNG in base64: {error}") from error
+    patch = read_values(content, f"{place}: its mask")[0] > 0
+    mask = np.zeros(size_hw, np.uint8)
+    x, y = corners[0].astype(int)
+    if patch.ndim != 2 or min(x, y) < 0 or y + patch.shape[0] > size_hw[0] or x + patch.shape[1] > size_hw[1]:
+        raise ValueError(f"{place}: a mask of {patch.shape} pixels at x {x}, y {y} does not fit into {size_hw} (H, W)")
+    mask[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+    return mask
+
+
+def _object(pieces: list[tuple], size_hw: tuple[int, int]) -> dict | None:
+    """The annotation of all parts of an object; None where no pixel of it is in the image."""
+    from pycocotools import mask as coco_mask
+
+    polygons = [outline for _, outline in pieces if isinstance(outline, list)]
+    masks = [outline for _, outline in pieces if isinstance(outline, np.ndarray)]
+    codes = encode_masks(np.stack(masks)) if masks else []
+    if polygons:
+        try:
+            codes.append(run_lengths(polygons, size_hw))
+        except ValueError as error:
+            raise ValueError(f"{pieces[0][0]}: {error}") from error
+    merged = coco_mask.merge(codes) if len(codes) > 1 else codes[0]
+    (area,) = mask_areas([merged])
+    if area == 0:
+        return None
+    if masks:
+        code = run_lengths(merged, size_hw)
+        return dict(bbox=coco_mask.toBbox(merged).tolist(), area=area, iscrowd=0, segmentation=code)
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons]).clip(0, size_hw[::-1])
+    low, sides = points.min(axis=0), np.ptp(points, axis=0)
+    return dict(bbox=[*low.tolist(), *sides.tolist()], area=area, iscrowd=0, segmentation=polygons)

@@ -1,0 +1,1 @@
+"""Files of every format -> arrays and plain values, one module a format."""

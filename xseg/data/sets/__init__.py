@@ -1,0 +1,1 @@
+"""Data sets: which samples there are, and where their files lie."""

@@ -1,0 +1,102 @@
+"""Cityscapes' instances, from the instance ids of gtFine as downloaded.
+
+A pixel of an object holds 1000 times its class' label id plus a running number; a pixel of a class that has instances,
+but of a group that nobody took apart, holds the label id alone: such a region is a crowd.
+
+Source: cityscapesscripts/preparation/json2instanceImg.py and evaluation/evalInstanceLevelSemanticLabeling.py
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import torch
+from mmengine.registry import DATASETS
+from PIL import Image
+from torch import Tensor
+
+from xseg.data.read.classes import CITYSCAPES
+from xseg.data.read.images import check_regular, read_ids
+from xseg.data.sets.detection import DetectionDataset, ImageFile
+from xseg.data.sets.segmentation_sets import Cityscapes
+
+_THING_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")  # the evaluated ones
+CITYSCAPES_THINGS = tuple(label for label in CITYSCAPES if label.name in _THING_NAMES)
+
+
+@DATASETS.register_module()
+class CityscapesInstances(DetectionDataset):
+    """The 8 classes of Cityscapes that have instances, with boxes and masks; groups are crowds.
+
+    Objects are read with their image, so that nothing is read twice or at the start; `labels_of` reads a file. For
+    balanced sampling, or to leave out images without objects, make a COCO JSON by `xseg data convert cityscapes`.
+
+    Args:
+        with_masks: give instance masks.
+    """
+
+    standard: ClassVar = dict(classes=_THING_NAMES, palette=[label.colour for label in CITYSCAPES_THINGS])
+
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        split: str = "train",
+        transforms: Sequence[Callable | dict] | None = None,
+        with_masks: bool = False,
+    ):
+        files, self.id_files = [], []
+        for id, image, mask in Cityscapes(root, split).pairs:
+            files.append(ImageFile(id, image, _size_hw(image)))
+            self.id_files.append(mask.with_name(f"{id}_gtFine_instanceIds.png"))
+        self.with_masks = with_masks
+        super().__init__(files, None, _THING_NAMES, self.standard["palette"], None, transforms)
+
+    def objects_of(self, index: int) -> dict[str, Tensor]:
+        path, (_, image_path, size_hw) = self.id_files[index], self.images[index]
+        ids = read_ids(path)
+        if ids.shape != size_hw:
+            raise ValueError(f"{path} is {ids.shape} pixels (H, W), but {image_path} is {size_hw}; copy both again")
+        found = instances_of(ids)
+        if not self.with_masks:
+            del found["masks"]
+        return found
+
+
+def instances_of(ids: np.ndarray) -> dict[str, Tensor]:
+    """(H, W) instance ids -> objects as in a sample: boxes_xyxy, labels, iscrowd, area and masks.
+
+    Order: by class, the group of a class before its instances.
+    """
+    counts = np.bincount(ids.ravel().clip(0))
+    present = np.flatnonzero(counts)
+    label_of = {label.id: index for index, label in enumerate(CITYSCAPES_THINGS)}
+    rows = sorted(  # (label, id)
+        (label_of[label_id], int(id))
+        for id in present
+        if (label_id := int(id if id < 1000 else id // 1000)) in label_of
+    )
+    masks = np.zeros((len(rows), *ids.shape), np.uint8)
+    boxes = np.zeros((len(rows), 4), np.float32)
+    for mask, box, (_, id) in zip(masks, boxes, rows, strict=True):
+        np.equal(ids, id, out=mask.view(bool))
+        x, y, width, height = cv2.boundingRect(mask)
+        box[:] = x, y, x + width, y + height
+    return dict(
+        boxes_xyxy=torch.from_numpy(boxes),
+        labels=torch.tensor([label for label, _ in rows], dtype=torch.int64),
+        iscrowd=torch.tensor([id < 1000 for _, id in rows], dtype=torch.bool),
+        area=torch.tensor([float(counts[id]) for _, id in rows], dtype=torch.float64),
+        masks=torch.from_numpy(masks),
+    )
+
+
+def _size_hw(path: Path) -> tuple[int, int]:
+    check_regular(path)
+    try:
+        with Image.open(path) as file:  # the header alone
+            return file.height, file.width
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error

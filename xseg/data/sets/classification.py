@@ -1,0 +1,252 @@
+"""Data sets of one label an image: folders, a list in a CSV file, and drawn shapes.
+
+A sample is dict(image (3, H, W) uint8 RGB, label int, meta=dict(id, path, size_hw)), size_hw before the transforms; an
+image that is cut out of a larger one has its `box_xyxy` in meta, too.
+"""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.registry import DATASETS, TRANSFORMS
+from torch import Tensor
+from torchvision import tv_tensors
+
+from xseg.data.balance import weights_of_counts
+from xseg.data.convert.crops import cut_square
+from xseg.data.draw import DrawnDataset
+from xseg.data.read.classes import SHAPES_CLASSES
+from xseg.data.read.images import IMAGE_SUFFIXES, compact, read_image
+from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
+
+Path_ = str | os.PathLike
+Transforms = Sequence[Callable | dict] | None
+
+
+class Labelled(NamedTuple):
+    """One image of a classification set."""
+
+    id: str
+    path: str
+    label: int | tuple[int, ...]  # a tuple in a `MultiLabelDataset`
+    box_xyxy: tuple[int, int, int, int] | None = None  # pixels; the square around it is the image, None: all of it
+
+
+@DATASETS.register_module()
+class ClassificationDataset(DrawnDataset):
+    """Images with one label each; the module's docstring says what a sample is.
+
+    Args:
+        images: rows of what there is.
+        classes: names in the order of labels; any number of them.
+        transforms: callables on the sample (its image is a tv_tensor there), or their configs.
+    """
+
+    def __init__(self, images: Sequence[Labelled], classes: Sequence[str], transforms: Transforms = None):
+        if not images:
+            raise ValueError(f"{type(self).__name__} has no images: the list is empty")
+        self.images, self.classes = list(images), class_names(classes, "classes")
+        self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
+        for index, row in enumerate(self.images):
+            for label in self.labels_of(index):
+                if not 0 <= label < len(self.classes):
+                    raise ValueError(f"{row.path}: label {label}, but the data set has {len(self.classes)} classes")
+
+    @property
+    def metainfo(self) -> dict:
+        """Read by mmengine, which hands it to metrics and stores it in checkpoints."""
+        return dict(classes=self.classes)
+
+    def labels_of(self, index: int) -> tuple[int, ...]:
+        """The labels of an image, without opening it."""
+        return (self.images[index].label,)
+
+    def _target(self, index: int) -> int | Tensor:
+        """What stands under `label` in the sample."""
+        return self.images[index].label
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _sample(self, index: int) -> dict:
+        id, path, _, box_xyxy = self.images[index]
+        image, meta = read_image(path), dict(id=id, path=path)
+        if box_xyxy is not None:
+            image, meta["box_xyxy"] = cut_square(image, box_xyxy), box_xyxy
+        meta["size_hw"] = tuple(image.shape[1:])
+        sample = dict(image=tv_tensors.Image(image), label=self._target(index), meta=meta)
+        for transform in self.transforms:
+            sample = transform(sample)
+        sample["image"] = compact(sample["image"].as_subclass(Tensor))
+        return sample
+
+
+@DATASETS.register_module()
+class ImageFolder(ClassificationDataset):
+    """ImageNet's layout, {root}/{split}/CLASS/*.jpg, and any other image format.
+
+    Args:
+        split: a folder below root; "" where the classes' folders lie in root itself.
+        classes: the folders' names in the order of labels, or the path of a text file with one a line; None is
+            `{root}/classes.txt`, and without that file the sorted folders of `{root}/train`, or of the split.
+    """
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        classes: Sequence[str] | Path_ | None = None,
+        transforms: Transforms = None,
+    ):
+        root = Path(root)
+        folder = root / split
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{folder}: no such folder; expected there: CLASS/*.jpg, one folder a class, in {root}/train and "
+                f"{root}/val. Say where it is with --data-root DIR"
+            )
+        if classes is None:
+            train = root / "train" if split and (root / "train").is_dir() else folder
+            classes = root / "classes.txt" if (root / "classes.txt").exists() else _subfolders(train)
+        names = class_names(classes, folder)
+        if unknown := set(_subfolders(folder)) - set(names):
+            raise ValueError(
+                f"{folder}: {few(sorted(unknown))} named like no class ({few(names)}); "
+                "name the folder in classes.txt or remove it"
+            )
+        images = [
+            Labelled(f"{name}/{Path(file).stem}", f"{folder}/{name}/{file}", label)
+            for label, name in enumerate(names)
+            for file in _files(folder / name)
+        ]
+        if not images:
+            raise FileNotFoundError(f"{folder} holds no image CLASS/*({'|'.join(IMAGE_SUFFIXES)})")
+        super().__init__(images, names, transforms)
+
+
+@DATASETS.register_module()
+class ImageList(ClassificationDataset):
+    """A list {root}/{split}.csv with the columns `path` (below root, or absolute) and `label` (a class name).
+
+    Args:
+        classes: as for `ImageFolder`, but without classes.txt the sorted labels of train.csv, or of the split.
+    """
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        classes: Sequence[str] | Path_ | None = None,
+        transforms: Transforms = None,
+    ):
+        root = Path(root)
+        rows = _read_csv(root / f"{split}.csv")
+        if classes is None and (root / "classes.txt").exists():
+            classes = root / "classes.txt"
+        elif classes is None:
+            train = root / "train.csv"
+            classes = sorted({label for _, _, label in (_read_csv(train) if train.exists() else rows)})
+        names = class_names(classes, root / f"{split}.csv")
+        label_of = {name: label for label, name in enumerate(names)}
+        for line, _, label in rows:
+            if label not in label_of:
+                raise ValueError(f"{root / split}.csv: line {line}: {label!r} is none of the classes {few(names)}")
+        images = [Labelled(path, str(root / path), label_of[label]) for _, path, label in rows]
+        super().__init__(images, names, transforms)
+
+
+@DATASETS.register_module()
+class ShapesClassification(ClassificationDataset):
+    """The objects of `Shapes`, each cut out of its scene: circle, square, triangle or ring.
+
+    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
+
+    Args:
+        num_images: scenes per split, dict(train=…, val=…); each holds 1 to 5 objects.
+        min_area: of an object, in pixels; less is seen of some behind others, and they are left out.
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        min_area: int = 200,
+        transforms: Transforms = None,
+    ):
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
+        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
+        file_of = {image["id"]: image["file_name"] for image in content["images"]}
+        images = []
+        for item in content["annotations"]:
+            x, y, width, height = item["bbox"]
+            if item["area"] >= min_area:
+                name = file_of[item["image_id"]]
+                box_xyxy = (x, y, x + width, y + height)
+                path = str(Path(root) / "JPEGImages" / name)
+                images.append(Labelled(f"{Path(name).stem}_{item['id']}", path, item["category_id"] - 1, box_xyxy))
+        super().__init__(images, SHAPES_CLASSES[1:], transforms)
+
+
+def balanced_label_weights(dataset: ClassificationDataset) -> list[float]:
+    """One factor a class by `weights_of_counts`, of the number of its images."""
+    labels = [label for index in range(len(dataset)) for label in dataset.labels_of(index)]
+    return weights_of_counts(np.bincount(np.array(labels, np.int64), minlength=len(dataset.classes)))
+
+
+def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
+    """Class names, or those of a text file, checked; unlike `check_classes` any number: labels are no 8-bit pixels."""
+    if isinstance(classes, str | os.PathLike):
+        place = classes
+        if not Path(place).exists():
+            raise FileNotFoundError(f"{place}: no such file; write one class name per line, in the order of labels")
+        classes = [line.strip() for line in Path(place).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if not classes:
+        raise ValueError(f"{place} names no class")
+    if twice := sorted(name for name, count in Counter(classes).items() if count > 1):
+        raise ValueError(f"{place}: class names must differ, {few(twice)} more than once")
+    return tuple(classes)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _files(folder: Path) -> list[str]:
+    """Names of the images in a folder; none where there is no folder, for a split may lack a class."""
+    if not folder.is_dir():
+        return []
+    names = (name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
+
+
+def _read_csv(path: Path) -> list[tuple[int, str, str]]:
+    """(line number, path, label) of every row."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such list; write a CSV file with the columns path,label")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if missing := {"path", "label"} - set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{path}: line 1 must name the columns path,label; {' and '.join(sorted(missing))} missing"
+            )
+        rows = [(reader.line_num, row["path"], row["label"]) for row in reader]
+    for line, name, label in rows:
+        if not name or not label:
+            raise ValueError(f"{path}: line {line} has no path or no label")
+    if not rows:
+        raise ValueError(f"{path} lists no image")
+    return rows
+
+
+def few(names: Sequence[str]) -> str:
+    """The first five, and how many there are."""
+    return ", ".join(names[:5]) + (f", … ({len(names)} in all)" if len(names) > 5 else "")

@@ -1,0 +1,236 @@
+"""COCO's JSON, 2017 layout or any other: boxes and instance masks of numbered images, in numbered categories."""
+
+import json
+import os
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.registry import DATASETS
+
+from xseg.data.read.rle import run_lengths
+from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
+from xseg.data.sets.segmentation_sets import require_folder
+from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
+
+Path_ = str | os.PathLike
+
+
+@DATASETS.register_module()
+class CocoDetection(DetectionDataset):
+    """COCO, and any data set whose objects stand in a JSON of its form.
+
+    Labels are the positions of the categories by ascending id; `metainfo` maps them back. Boxes are cut at the borders
+    of the image, but evaluated as they stand in the file. `meta.id` is the image's id in the file.
+
+    Args:
+        images: folder that the file names in the JSON are relative to.
+        annotations: the JSON file.
+        root: what both of these are relative to; what `--data-root` replaces.
+        outside_root: read also images whose file names lead out of root and of `images`.
+        classes: names of the categories to keep, in the order of labels; objects of others are left out.
+        with_masks: give instance masks, from polygons or run lengths.
+        drop_invalid: leave out objects whose box has no area, lies outside the image or is not finite (COCO's train
+            2017 has two), or whose mask cannot be read, instead of refusing the file.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and the annotation's id.
+    """
+
+    def __init__(
+        self,
+        images: Path_,
+        annotations: Path_,
+        root: Path_ = ".",
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        transforms: Sequence[Callable | dict] | None = None,
+        with_masks: bool = False,
+        keep_empty: bool = True,
+        drop_invalid: bool = False,
+        outside_root: bool = False,
+    ):
+        root = Path(root)
+        folder, file = root / images, root / annotations
+        require_folder(folder, root, f"{images}/, {annotations}", _COCO_SOURCE)
+        content = read_coco(file)
+        names, category_ids = categories_of(content, file, classes)
+        files = _image_files(content, file, folder, None if outside_root else root)
+        label_of = {id: label for label, id in enumerate(category_ids)}
+        objects = _objects(content, file, files, label_of, with_masks, drop_invalid)
+        super().__init__(files, objects, names, palette, category_ids, transforms, keep_empty)
+
+
+@DATASETS.register_module()
+class ShapesDetection(CocoDetection):
+    """The scenes of `Shapes` with a box and a mask around what is seen of each object; written on first use.
+
+    Classes are circle, square, triangle and ring. Give `num_images`, `size_hw` and `seed` as to `Shapes`: both read
+    one folder.
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        transforms: Sequence[Callable | dict] | None = None,
+        with_masks: bool = False,
+        keep_empty: bool = True,
+    ):
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
+        file = f"annotations/instances_{split}.json"
+        super().__init__(
+            "JPEGImages", file, root=root, transforms=transforms, with_masks=with_masks, keep_empty=keep_empty
+        )
+
+
+_COCO_SOURCE = "https://cocodataset.org (train2017.zip, val2017.zip, annotations_trainval2017.zip)"
+
+
+def read_coco(path: Path_) -> dict:
+    """The JSON's dict(images, annotations, categories, …); ValueError or FileNotFoundError naming the file."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        there = ", ".join(sorted(other.name for other in Path(path).parent.glob("*.json"))) or "none"
+        raise FileNotFoundError(f"{path}: no such annotation file; JSON files there: {there}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON, or not whole: {error}; copy it again") from error
+    keys = ("images", "annotations", "categories")
+    missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if missing:
+        raise ValueError(f"{path} has no list of {', '.join(missing)}; COCO's JSON holds {', '.join(keys)}")
+    return content
+
+
+def categories_of(content: dict, file: Path, classes: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
+    """Names and category ids in the order of labels: by ascending id, or as `classes` asks."""
+    for number, row in enumerate(content["categories"]):
+        if not isinstance(row, dict) or row.get("id") is None or row.get("name") is None:
+            raise ValueError(f"{file}: category {number} (from 0) has no id or no name; write both there")
+    rows = sorted(content["categories"], key=lambda row: row["id"])
+    if len({row["id"] for row in rows}) < len(rows):
+        raise ValueError(f"{file}: two categories have one id; give each its own")
+    if classes is None:
+        return [str(row["name"]) for row in rows], [row["id"] for row in rows]
+    id_of = {str(row["name"]): row["id"] for row in rows}
+    if unknown := [name for name in classes if name not in id_of]:
+        raise ValueError(f"{file} has no category {', '.join(unknown)}; it has {', '.join(id_of)}")
+    return list(classes), [id_of[name] for name in classes]
+
+
+def path_of(name: object, folder: Path, root: Path | None, place: str) -> Path:
+    """The file of a `file_name`, relative to its folder.
+
+    Raises:
+        ValueError: the name is no text, or leads out of the folder and of root (None: it may); `place` names its row.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"{place}: file_name must be the name of a file, got {name!r}")
+    path = folder / name
+    if root is not None and (os.path.isabs(name) or ".." in name):
+        real = Path(os.path.abspath(path))  # without following links, which are the user's own
+        if not any(real.is_relative_to(os.path.abspath(base)) for base in (folder, root)):
+            raise ValueError(
+                f"{place}: file_name {name} leads out of {root}; name the folder of all images as root, or allow it "
+                "with outside_root=True"
+            )
+    return path
+
+
+def _image_files(content: dict, file: Path, folder: Path, root: Path | None) -> list[ImageFile]:
+    files = []
+    for row in content["images"]:
+        if absent := [key for key in ("id", "file_name", "height", "width") if row.get(key) is None]:
+            raise ValueError(f"{file}: image {row.get('id', len(files))} has no {', '.join(absent)}; write it there")
+        path = path_of(row["file_name"], folder, root, f"{file}: image {row['id']}")
+        files.append(ImageFile(row["id"], path, (int(row["height"]), int(row["width"]))))
+    return files
+
+
+def _objects(
+    content: dict, file: Path, files: list[ImageFile], label_of: dict, with_masks: bool, drop_invalid: bool
+) -> Objects:
+    index_of = {image.id: index for index, image in enumerate(files)}
+    known = {category["id"] for category in content["categories"]}
+    rows = []
+    for row in content["annotations"]:
+        check_reference(file, row, index_of, known)
+        if row["category_id"] in label_of:
+            rows.append(row)
+    rows.sort(key=lambda row: index_of[row["image_id"]])  # stable
+    image_of = np.array([index_of[row["image_id"]] for row in rows], np.int64)
+    sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
+    stated_xywh = boxes_of(rows, file)
+
+    def place(row: int) -> str:
+        return place_of(file, rows[row])
+
+    boxes_xyxy, valid = clip_boxes(to_xyxy(stated_xywh), sizes_hw, place, drop_invalid)
+    masks = None
+    if with_masks:
+        masks = _masks(rows, file, sizes_hw, valid, drop_invalid)
+        valid &= masks != b""
+    report_dropped(valid, place)
+    return Objects(
+        spans=spans_of(image_of[valid], len(files)),
+        boxes_xyxy=boxes_xyxy[valid],
+        stated_xywh=stated_xywh[valid],
+        labels=np.array([label_of[row["category_id"]] for row in rows], np.int64)[valid],
+        iscrowd=np.array([bool(row.get("iscrowd")) for row in rows], bool)[valid],
+        area=areas_of(rows, file)[valid],
+        masks=None if masks is None else masks[valid],
+    )
+
+
+def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
+    """(A, 4) float64 x, y, width, height as stated; ValueError naming the annotation where there is none."""
+    boxes = np.zeros((len(rows), 4))
+    for index, row in enumerate(rows):
+        box = row.get("bbox")
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
+            raise ValueError(f"{place_of(file, row)}: bbox must be [x, y, width, height], got {box}")
+        boxes[index] = box
+    return boxes
+
+
+def areas_of(rows: list[dict], file: Path) -> np.ndarray:
+    """(A,) float64 pixels as stated, NaN where they are not; ValueError naming an annotation with another value."""
+    areas = np.full(len(rows), np.nan)
+    for index, row in enumerate(rows):
+        if (area := row.get("area")) is None:
+            continue
+        if not isinstance(area, int | float):
+            raise ValueError(f"{place_of(file, row)}: area must be a number of pixels, got {area!r}")
+        areas[index] = area
+    return areas
+
+
+def _masks(rows: list[dict], file: Path, sizes_hw: np.ndarray, valid: np.ndarray, drop_invalid: bool) -> np.ndarray:
+    """(A,) bytes: the `counts` of each mask; empty where the row is not valid or, if such are dropped, has no mask."""
+    counts = []
+    for row, size_hw, is_valid in zip(rows, sizes_hw, valid, strict=True):
+        try:
+            code = run_lengths(row.get("segmentation"), size_hw)["counts"] if is_valid else ""
+        except ValueError as error:
+            if not drop_invalid:
+                remedy = "correct it, or leave such objects out with drop_invalid=True"
+                raise ValueError(f"{place_of(file, row)}: {error}; {remedy}") from error
+            code = ""
+        counts.append(code.encode("ascii"))
+    return np.array(counts, dtype=object)
+
+
+def check_reference(file: Path, row: dict, image_ids: Container, category_ids: Container) -> None:
+    """ValueError naming an annotation whose image or category the file does not have."""
+    for key, ids in (("image_id", image_ids), ("category_id", category_ids)):
+        if row.get(key) not in ids:
+            place = place_of(file, row)
+            raise ValueError(f"{place}: {key} {row.get(key)} is not in the file; add it or remove this")
+
+
+def place_of(file: Path, row: dict) -> str:
+    return f"{file}: annotation {row.get('id', '(without id)')}"

@@ -1,0 +1,122 @@
+"""COCO's panoptic annotations as samples with objects and a mask of all classes."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.registry import DATASETS
+from torch import Tensor
+
+from xseg.data.read.classes import IGNORE, check_classes, voc_palette
+from xseg.data.read.images import read_image
+from xseg.data.sets.coco import path_of, read_coco
+from xseg.data.sets.detection import DetectionDataset, ImageFile
+from xseg.data.sets.segmentation_sets import require_folder
+from xseg.data.transforms.pixels import boxes_around
+
+Path_ = str | os.PathLike
+
+
+@DATASETS.register_module()
+class CocoPanoptic(DetectionDataset):
+    """COCO's panoptic annotations: a PNG an image, whose pixels are ids (R + 256 G + 256^2 B, 0 = void), and a JSON.
+
+    A sample is that of `PanopticDataset`. Classes are the categories by ascending id, things those with `isthing`.
+
+    Args:
+        images: folder that the file names in the JSON are relative to.
+        segments: folder of the PNGs.
+        annotations: the JSON file.
+        root: what these are relative to; what `--data-root` replaces.
+        outside_root: read also files whose names lead out of root and of their folders.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and the segment's id.
+    """
+
+    def __init__(
+        self,
+        images: Path_,
+        segments: Path_,
+        annotations: Path_,
+        root: Path_ = ".",
+        transforms: Sequence[Callable | dict] | None = None,
+        outside_root: bool = False,
+    ):
+        root = Path(root)
+        base = None if outside_root else root
+        self.file = root / annotations
+        for folder in (root / images, root / segments):
+            require_folder(folder, root, f"{images}/, {segments}/, {annotations}", _SOURCE)
+        content = read_coco(self.file)
+        categories = sorted(content["categories"], key=lambda row: row["id"])
+        self.all_classes = check_classes([str(row["name"]) for row in categories], self.file)
+        self.class_of = {row["id"]: index for index, row in enumerate(categories)}
+        self.things = tuple(index for index, row in enumerate(categories) if row.get("isthing"))
+        names = [self.all_classes[index] for index in self.things]
+        rows = {row["id"]: row for row in content["images"]}
+        self.annotations, self.segment_files, files = content["annotations"], [], []
+        for row in self.annotations:
+            if (image := rows.get(row["image_id"])) is None:
+                raise ValueError(f"{self.file}: an annotation has image_id {row['image_id']}, which is not in the file")
+            place = f"{self.file}: image {image['id']}"
+            path = path_of(image.get("file_name"), root / images, base, place)
+            files.append(ImageFile(image["id"], path, (image["height"], image["width"])))
+            self.segment_files.append(path_of(row.get("file_name"), root / segments, base, f"{place}, its segments"))
+        ids = [categories[index]["id"] for index in self.things]
+        self.all_palette = voc_palette(len(self.all_classes) + 1)[1:]
+        palette = [self.all_palette[index] for index in self.things]
+        super().__init__(files, None, names, palette, ids, transforms)
+
+    @property
+    def metainfo(self) -> dict:
+        palette = self.all_palette
+        return dict(classes=self.all_classes, palette=palette, things=self.things, category_ids=self.category_ids)
+
+    def labels_of(self, index: int) -> np.ndarray:
+        kinds = [self.class_of[row["category_id"]] for row in self.annotations[index]["segments_info"]]
+        return np.array([self.things.index(kind) for kind in kinds if kind in self.things], np.int64)
+
+    def objects_of(self, index: int) -> dict[str, Tensor]:
+        row = self.annotations[index]
+        path = self.segment_files[index]
+        ids, place = read_segment_ids(path), f"{self.file}: segment {{}} of {path}"
+        if tuple(ids.shape) != tuple(self.images[index].size_hw):
+            raise ValueError(f"{path} is {tuple(ids.shape)} (H, W), but its image {self.images[index].size_hw}")
+        known, which = np.unique(ids, return_inverse=True)
+        position = {int(id): at for at, id in enumerate(known)}
+        if unknown := position.keys() - {0} - {info["id"] for info in row["segments_info"]}:
+            raise ValueError(f"{place.format(min(unknown))} is not listed there; take both from one release")
+        classes, objects = np.full(len(known), IGNORE, np.uint8), []  # objects: (label, crowd, row in `known`)
+        for info in row["segments_info"]:
+            if info["id"] not in position:
+                raise ValueError(f"{place.format(info['id'])} has no pixel; take both from one release")
+            if info["category_id"] not in self.class_of:
+                raise ValueError(
+                    f"{place.format(info['id'])} has category_id {info['category_id']}, which is not there"
+                )
+            label = classes[position[info["id"]]] = self.class_of[info["category_id"]]
+            if label in self.things:
+                objects.append((self.things.index(label), int(info.get("iscrowd", 0)), position[info["id"]]))
+        which = torch.from_numpy(which.reshape(ids.shape))
+        labels, crowds, rows = torch.tensor(objects, dtype=torch.int64).reshape(-1, 3).unbind(1)
+        masks = which == rows[:, None, None]
+        return dict(
+            boxes_xyxy=boxes_around(masks),
+            labels=labels,
+            iscrowd=crowds.bool(),
+            area=masks.sum((1, 2)).double(),
+            masks=masks.byte(),
+            mask=torch.from_numpy(classes)[which],
+        )
+
+
+_SOURCE = "https://cocodataset.org (val2017.zip, panoptic_annotations_trainval2017.zip)"
+
+
+def read_segment_ids(path: Path_) -> np.ndarray:
+    """(H, W) int64 ids of a PNG in COCO's panoptic format. FileNotFoundError, ValueError: missing or unreadable."""
+    red, green, blue = read_image(path).long()
+    return (red + 256 * green + 256**2 * blue).numpy()

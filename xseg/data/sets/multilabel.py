@@ -1,0 +1,159 @@
+"""Data sets of any number of labels an image: a list in a CSV or JSON file, and drawn scenes.
+
+A sample is that of `xseg.data.sets.classification`, but its label is (num_classes,) float32: 1 for each
+class the image has, else 0.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.registry import DATASETS
+from torch import Tensor
+
+from xseg.data.read.classes import SHAPES_CLASSES
+from xseg.data.sets.classification import ClassificationDataset, Labelled, Path_, Transforms, class_names, few
+from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
+
+SEPARATOR = "|"
+_REMEDY = f"write a CSV file with the columns path,labels (names joined by {SEPARATOR}) or a JSON list of them"
+Row = tuple[str, str, tuple[str, ...]]  # place in the list, path of the image, names of its labels
+
+
+@DATASETS.register_module()
+class MultiLabelDataset(ClassificationDataset):
+    """Images with any number of labels each, also none: the `label` of a row is a tuple of class indices."""
+
+    def labels_of(self, index: int) -> tuple[int, ...]:
+        return self.images[index].label
+
+    def _target(self, index: int) -> Tensor:
+        target = torch.zeros(len(self.classes))
+        target[list(self.labels_of(index))] = 1
+        return target
+
+
+@DATASETS.register_module()
+class MultiLabelList(MultiLabelDataset):
+    """A list {root}/{split}.csv with the columns `path` (below root, or absolute) and `labels` (names joined by |).
+
+    Or {root}/{split}.json: [{"path": …, "labels": [name, …]}, …]. An image without labels has none of the classes.
+
+    Args:
+        classes: names in the order of labels, or the path of a text file with one a line; None is
+            `{root}/classes.txt`, and without that file the sorted labels of the list `train`, or of the split.
+    """
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        classes: Sequence[str] | Path_ | None = None,
+        transforms: Transforms = None,
+    ):
+        root = Path(root)
+        path = _find(root, split)
+        rows = read_list(path)
+        if classes is None and (root / "classes.txt").exists():
+            classes = root / "classes.txt"
+        elif classes is None:
+            named = rows if split == "train" or not _lists(root, "train") else read_list(_find(root, "train"))
+            classes = sorted({label for _, _, labels in named for label in labels})
+        names = class_names(classes, path)
+        label_of = {name: label for label, name in enumerate(names)}
+        for place, _, labels in rows:
+            if unknown := [label for label in labels if label not in label_of]:
+                raise ValueError(f"{path}: {place}: {unknown[0]!r} is none of the classes {few(names)}")
+        images = [Labelled(name, str(root / name), tuple(map(label_of.get, labels))) for _, name, labels in rows]
+        super().__init__(images, names, transforms)
+
+
+@DATASETS.register_module()
+class ShapesMultiLabel(MultiLabelDataset):
+    """The scenes of `Shapes`, with the classes that are in each: circle, square, triangle, ring.
+
+    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
+
+    Args:
+        num_images: scenes per split, dict(train=…, val=…).
+        min_area: of an object, in pixels, that makes its class count; less is seen of some behind others.
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        min_area: int = 200,
+        transforms: Transforms = None,
+    ):
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
+        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
+        labels: dict[int, set[int]] = {image["id"]: set() for image in content["images"]}
+        for item in content["annotations"]:
+            if item["area"] >= min_area:
+                labels[item["image_id"]].add(item["category_id"] - 1)
+        folder = Path(root) / "JPEGImages"
+        paths = {image["id"]: folder / image["file_name"] for image in content["images"]}
+        images = [Labelled(path.stem, str(path), tuple(sorted(labels[id]))) for id, path in paths.items()]
+        super().__init__(images, SHAPES_CLASSES[1:], transforms)
+
+
+def read_list(path: Path) -> list[Row]:
+    """The rows of a list; ValueError naming the file, the place and what is missing there."""
+    rows = _json_rows(path) if path.suffix == ".json" else _csv_rows(path)
+    if not rows:
+        raise ValueError(f"{path} lists no image")
+    for place, name, labels in rows:
+        if not name:
+            raise ValueError(f"{path}: {place} has no path")
+        if twice := {label for label in labels if labels.count(label) > 1}:
+            raise ValueError(f"{path}: {place} has the label {min(twice)!r} more than once")
+    return rows
+
+
+def _csv_rows(path: Path) -> list[Row]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if missing := {"path", "labels"} - set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{path}: line 1 must name the columns path,labels; {' and '.join(sorted(missing))} missing"
+            )
+        return [(f"line {reader.line_num}", row["path"], _split(row["labels"] or "")) for row in reader]
+
+
+def _split(labels: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in labels.split(SEPARATOR) if name.strip())
+
+
+def _json_rows(path: Path) -> list[Row]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: line {error.lineno}: {error.msg}; {_REMEDY}") from error
+    if not isinstance(content, list):
+        raise ValueError(f"{path} holds no list but a {type(content).__name__}; {_REMEDY}")
+    rows = []
+    for number, item in enumerate(content):
+        labels = item.get("labels") if isinstance(item, dict) else None
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise ValueError(f'{path}: entry {number} must be {{"path": …, "labels": [names]}}, got {item!r:.80}')
+        rows.append((f"entry {number}", item.get("path"), tuple(labels)))
+    return rows
+
+
+def _lists(root: Path, split: str) -> list[Path]:
+    return [path for suffix in (".csv", ".json") if (path := root / f"{split}{suffix}").exists()]
+
+
+def _find(root: Path, split: str) -> Path:
+    found = _lists(root, split)
+    if not found:
+        raise FileNotFoundError(f"{root / split}.csv or .json: no such list; {_REMEDY}")
+    if len(found) > 1:
+        raise ValueError(f"{found[0]} and {found[1].name} are both there; keep one of them")
+    return found[0]

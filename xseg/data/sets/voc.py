@@ -1,0 +1,125 @@
+"""PASCAL VOC's boxes: one XML file an image, coordinates counted from 1."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from mmengine.registry import DATASETS
+
+from xseg.data.read.classes import VOC_CLASSES, read_classes, voc_palette
+from xseg.data.read.voc_xml import read_voc_xml
+from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xywh
+from xseg.data.sets.segmentation_sets import image_paths, read_split, require_folder
+
+Path_ = str | os.PathLike
+
+
+@DATASETS.register_module()
+class VOCDetection(DetectionDataset):
+    """PASCAL VOC's detection task, and any data set in its layout.
+
+    The files count pixels from 1 and name the last one inside: (xmin, ymin, xmax, ymax) is the box from xmin - 1,
+    ymin - 1 to xmax, ymax. `difficult` objects carry that mark in the sample; evaluation neither asks for them nor
+    punishes finding them.
+
+    Args:
+        split: names `ImageSets/Main/{split}.txt`; "VOC2007/trainval" that of the folder VOC2007 below root. A list of
+            them joins them: ("VOC2007/trainval", "VOC2012/trainval") in VOCdevkit is "07+12".
+        classes: names, or the path of a classes.txt; None is `{root}/classes.txt` without a "background", and VOC's 20
+            without that file.
+        keep_difficult: give them in samples; False for training, as the devkit's own baselines do.
+        drop_invalid: leave out objects whose box has no area, lies outside the image or is not finite, instead of
+            refusing the file.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and the object.
+    """
+
+    standard: ClassVar = dict(classes=VOC_CLASSES[1:], palette=voc_palette(len(VOC_CLASSES))[1:])
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str | Sequence[str] = "train",
+        classes: Sequence[str] | Path_ | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        transforms: Sequence[Callable | dict] | None = None,
+        keep_difficult: bool = True,
+        keep_empty: bool = True,
+        drop_invalid: bool = False,
+    ):
+        names = class_names(Path(root), classes)
+        files, xml_files, rows, num_read = [], [], [], 0
+        for name in [split] if isinstance(split, str) else split:
+            folder, _, last = name.rpartition("/")
+            for image, path in list_files(Path(root) / folder, last):
+                size_hw, found = _read_xml(path, names)
+                num_read += len(found)
+                rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
+                files.append(ImageFile(path.stem, image, size_hw))
+                xml_files.append(path)
+        objects = _objects(rows, files, xml_files, drop_invalid)
+        self.num_left_out = num_read - len(objects.labels)  # difficult or invalid ones
+        super().__init__(files, objects, names, palette, None, transforms, keep_empty)
+
+
+_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
+
+
+def list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
+    """Image and annotation of every id in the split."""
+    image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
+    for folder in (root, image_dir, xml_dir, lists):
+        require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
+    ids = read_split(lists / f"{split}.txt")
+    return [(image, xml_dir / f"{id}.xml") for id, image in zip(ids, image_paths(image_dir, ids), strict=True)]
+
+
+def class_names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:
+    """Those given, else those of {root}/classes.txt, else VOC's 20."""
+    if classes is None and not (root / "classes.txt").exists():
+        return VOC_CLASSES[1:]
+    if classes is None or isinstance(classes, str | os.PathLike):
+        return tuple(name for name in read_classes(classes or root / "classes.txt") if name != "background")
+    return tuple(classes)
+
+
+def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[tuple]]:
+    """(height, width), and (number, label, difficult, xmin, ymin, xmax, ymax) per object, as the file has them."""
+    size_hw, objects = read_voc_xml(path)
+    if size_hw is None:
+        raise ValueError(f"{path} states no size; write the image's width and height there")
+    rows = []
+    for number, (name, box, difficult) in enumerate(objects, start=1):
+        if name not in names:
+            raise ValueError(
+                f"{path}: object {number} ({name}): no such class; the classes are {', '.join(names)}. "
+                "Name them in classes.txt"
+            )
+        rows.append((number, names.index(name), difficult, *box))
+    return size_hw, rows
+
+
+def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], drop_invalid: bool) -> Objects:
+    table = np.array(rows, np.float64).reshape(-1, 8)  # image, number, label, difficult, xmin, ymin, xmax, ymax
+    image_of = table[:, 0].astype(np.int64)
+    sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
+
+    def place(row: int) -> str:
+        return f"{xml_files[image_of[row]]}: object {int(table[row, 1])}"
+
+    stated_xyxy = table[:, 4:] - (1, 1, 0, 0)
+    boxes_xyxy, valid = clip_boxes(stated_xyxy, sizes_hw, place, drop_invalid)
+    report_dropped(valid, place)
+    stated_xywh = to_xywh(stated_xyxy[valid])
+    return Objects(
+        spans=spans_of(image_of[valid], len(files)),
+        boxes_xyxy=boxes_xyxy[valid],
+        stated_xywh=stated_xywh,
+        labels=table[valid, 2].astype(np.int64),
+        iscrowd=np.zeros(len(stated_xywh), bool),
+        area=stated_xywh[:, 2:].prod(axis=1),
+        difficult=table[valid, 3].astype(bool),
+    )

@@ -1,0 +1,1 @@
+"""Augmentations of samples, beside those of torchvision.transforms.v2."""

@@ -1,0 +1,51 @@
+"""Transforms of classification samples; torchvision.transforms.v2 supplies all others. See
+`xseg.data.transforms.pixels`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.registry import TRANSFORMS
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop(v2.RandomResizedCrop):
+    """A window of random area and proportions, resized to `size_hw` pixels (height, width): Inception's augmentation.
+
+    Args:
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width / height.
+
+    Source: Szegedy et al. 2015 (arXiv:1409.4842), Section 6.
+    """
+
+    def __init__(
+        self, size_hw: Sequence[int], scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3)
+    ):
+        super().__init__(list(size_hw), scale=tuple(scale), ratio=tuple(ratio), antialias=True)
+
+
+@TRANSFORMS.register_module()
+class CentreCrop(v2.Transform):
+    """What `Classifier.predict` looks at: see `centre_crop`.
+
+    Args:
+        size: of the square, in pixels.
+        share: which share of the image's shorter edge it covers.
+    """
+
+    def __init__(self, size: int, share: float = 0.903):
+        super().__init__()
+        if size < 1 or not 0 < share <= 1:
+            raise ValueError(f"size must be at least 1 pixel and share in (0, 1], got {size} and {share}")
+        self.size, self.share = size, share
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return centre_crop(inpt, self.size, self.share)
+
+
+def centre_crop(image: Any, size: int, share: float) -> Any:
+    """Resize the shorter edge to size / share (bicubic), then cut the middle square of size x size pixels out."""
+    resized = F.resize(image, [int(size / share)], InterpolationMode.BICUBIC, antialias=True)
+    return F.center_crop(resized, [size, size])

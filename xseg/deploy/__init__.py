@@ -1,0 +1,1 @@
+"""Models made ready for fast prediction: folded, packed, on other engines, exported."""

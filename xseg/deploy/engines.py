@@ -1,0 +1,150 @@
+"""Engines under a deployed model: other makers', from one exported file of any size, and PyTorch's as a CUDA graph.
+
+An engine computes what backbone and head do; padding, resizing, boxes and labels stay ours, so that a model on an
+engine takes windows, scales and batches as any other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xseg.deploy.runtimes import DTYPES, RUNTIMES, Run
+
+FASTEST = ("openvino", "torch", "onnxruntime")  # on a CPU, as `xseg benchmark` measures them
+BACKENDS = ("torch", *RUNTIMES)
+# Of the largest value. On a GPU float32 is TensorFloat-32 by PyTorch's default, as precise as float16.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 32, as a model pads them
+
+
+def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool) -> str:
+    """The backend that is meant, "auto" by what is installed; an error that says why it cannot be."""
+    if backend == "auto":
+        if compile or device.type != "cpu" or dtype not in TOLERANCE:
+            return "torch"
+        return next(name for name in FASTEST if name == "torch" or all(map(find_spec, RUNTIMES[name].packages)))
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be {', '.join(BACKENDS)} or auto, got {backend!r}")
+    if backend == "torch":
+        return backend
+    from xseg.deploy.onnx import require
+
+    runtime = RUNTIMES[backend]
+    if device.type != runtime.device:
+        where = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}[runtime.device]
+        raise ValueError(f"backend {backend} computes on {where}, the model is on {device}: move it, or take torch")
+    require(f"backend {backend}", *runtime.packages)
+    if compile and runtime.packages:
+        raise ValueError(f"compile=True is torch.compile: for backend torch or cudagraphs, not {backend}")
+    if dtype not in runtime.dtypes:
+        names = " or ".join(name for name, known in DTYPES.items() if known in runtime.dtypes)
+        raise ValueError(f"backend {backend} computes in {names}, got {dtype}; torch computes in all")
+    return backend
+
+
+def unsuited(model: nn.Module) -> str | None:
+    """What of a model cannot be one graph that is exported; None where it can."""
+    if hasattr(model, "detection_head"):
+        return f"two heads, as a {type(model).__name__} has"
+    if hasattr(model.head, "rpn"):
+        return f"a second stage, as {type(model.head).__name__} has"
+    return None
+
+
+def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
+    """A deployed model with backbone and head computed by a backend in `dtype`, after comparing it with PyTorch.
+
+    On a CPU the model is float32 and its precision the backend's business; on a GPU it is in `dtype` already.
+    """
+    from xseg.deploy.onnx import EXAMPLE_HW, describe, write_onnx
+
+    runtime, raw = RUNTIMES[backend], Raw(model.backbone, model.head)
+    device = next(raw.parameters()).device
+    example = torch.rand(2, 3, *EXAMPLE_HW, device=device)
+    with torch.no_grad():
+        output = model.head(model.backbone(example))
+    if runtime.packages:
+        names = ["output"] if isinstance(output, Tensor) else list(output._fields)
+        with tempfile.TemporaryDirectory(prefix="xseg-engine-") as folder:
+            path = Path(folder) / "model.onnx"
+            write_onnx(raw, path, (example,), names, describe(model))
+            run = runtime.start(path, dtype)
+    else:
+        run = runtime.start(raw)
+    tolerance = TOLERANCE[dtype if runtime.device == "cpu" else torch.float16]
+    compare(run, raw, backend, tolerance, device)
+    model.backbone, model.head = Engine(run, model.backbone, type(output), backend), Rules(model.head)
+    return model
+
+
+class Raw(nn.Module):
+    """Backbone and head, their output as plain tensors; in place of counts a level, the level of every position."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        output = self.head(self.backbone(images))
+        if isinstance(output, Tensor):
+            return [output]
+        counts = [images.new_full((count,), level) for level, count in enumerate(output.per_level)]
+        return list(output._replace(per_level=torch.cat(counts)))
+
+
+class Engine(nn.Module):
+    """In the place of a backbone: all that backbone and head compute, at the strides of the backbone."""
+
+    def __init__(self, run: Run, backbone: nn.Module, output_type: type, backend: str):
+        super().__init__()
+        self.run, self.output_type, self.backend = run, output_type, backend
+        self.channels, self.strides = backbone.channels, backbone.strides
+        self.output_stride = getattr(backbone, "output_stride", max(self.strides))
+
+    def forward(self, images: Tensor):
+        outputs = self.run(images)
+        if self.output_type is Tensor:
+            return outputs[0]
+        output = self.output_type(*outputs)
+        return output._replace(per_level=output.per_level.long().bincount().tolist())
+
+    def set_output_stride(self, output_stride: int) -> None:
+        if output_stride != self.output_stride:
+            raise ValueError(
+                f"{self.backend} computes at output stride {self.output_stride}, for which it was made: "
+                f"set {output_stride} before deploy()"
+            )
+
+
+class Rules(nn.Module):
+    """In the place of a head: what the model asks of it beside its output."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        for name in ("num_classes", "align_corners", "decode"):
+            if hasattr(head, name):
+                setattr(self, name, getattr(head, name))
+
+    def forward(self, output):
+        return output
+
+    def set_strides(self, in_strides: Sequence[int]) -> None:
+        """As exported."""
+
+
+@torch.no_grad()
+def compare(run: Run, raw: Raw, backend: str, tolerance: float, device: torch.device | str) -> None:
+    """ValueError if the engine's outputs, of noise, are not PyTorch's."""
+    from xseg.deploy.onnx import agreement
+
+    generator = torch.Generator().manual_seed(0)
+    for count, height, width in CHECKED:
+        images = (torch.rand(count, 3, height, width, generator=generator) * 2 - 1).to(device)
+        for found, expected in zip(run(images), raw(images), strict=True):
+            agreement(found, expected, f"{backend} on {count} x {height} x {width}", tolerance)

@@ -1,0 +1,222 @@
+"""The deployment form of a model: BatchNorms folded into convolutions, nothing of training left, one memory layout.
+
+Which convolution feeds which BatchNorm is not read from the code of the networks but seen while one small image runs
+through them, so that networks of other libraries fold as ours do.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+from backbones.layers import DepthwiseConv
+from xseg.deploy.engines import choose, on_engine, unsuited
+from xseg.deploy.packing import RELUS, pack, packable, unshare_relus
+from xseg.deploy.runtimes import DTYPES
+
+RELU = "ReLU"  # in the place of a BatchNorm's name
+CONVOLUTIONS = (nn.Conv2d.forward, DepthwiseConv.forward)  # those whose output is linear in their own weight
+REFUSAL = (
+    "a deployed model is for prediction: its BatchNorms are folded and its losses gone; {} the model that deploy() was "
+    "called on"
+)
+
+
+class Pair(NamedTuple):
+    """Names of a convolution and of the BatchNorm that alone reads its output."""
+
+    conv: str
+    bn: str
+
+
+def deployed(
+    model: nn.Module, dtype: torch.dtype | str | None, compile: bool, size_hw: Sequence[int], backend: str
+) -> nn.Module:
+    """A copy of a `Model` for prediction; what it is and what the arguments mean stands at `Model.deploy`."""
+    if model.deployed:
+        raise ValueError(REFUSAL.format("deploy"))
+    first = next(model.backbone.parameters())
+    dtype = read_dtype(dtype) or first.dtype
+    reason = unsuited(model)
+    backend = choose("torch" if reason and backend == "auto" else backend, dtype, first.device, compile)
+    if backend != "torch":
+        if reason:
+            raise ValueError(f"backend {backend} cannot take {reason}: take torch")
+        own = torch.float32 if first.device.type == "cpu" else dtype
+        return on_engine(deployed(model, own, compile, size_hw, "torch"), backend, dtype)
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    for name in ("aux_head", "losses"):
+        if hasattr(model, name):
+            setattr(model, name, None)
+    pairs = find_pairs(model, size_hw)
+    fold(model, pairs)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            model.set_submodule(name, nn.Identity())
+    if hasattr(model.backbone, "_build"):  # it builds another network for another output stride
+        prefix = "backbone.net."
+        own = [Pair(*(name.removeprefix(prefix) for name in pair)) for pair in pairs if pair.conv.startswith(prefix)]
+        model.backbone._build = partial(_build_folded, model.backbone._build, own)
+    if packable(first.device, dtype) and not compile:
+        unshare_relus(model)
+        pack(model, find_rectified(model, size_hw))
+    model.to(memory_format=torch.channels_last)
+    detects = hasattr(getattr(model, "detection_head", model.head), "decode")
+    narrow = [model.backbone] if detects else [model.backbone, model.head]
+    for part in narrow:  # a detection head stays as it is: bf16 cannot tell pixel 257 from 258
+        part.to(dtype)
+    if dtype.itemsize < 4:
+        narrow[-1].register_forward_hook(_widen)
+    _guard(model, dtype)
+    if compile:
+        for part in filter(None, (model.backbone, model.head, getattr(model, "detection_head", None))):
+            part.compile(options={"freezing": True})
+    return model
+
+
+def read_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    dtype = DTYPES.get(dtype, dtype)
+    if dtype not in (None, torch.float64, *DTYPES.values()):
+        raise ValueError(f"dtype must be {', '.join(DTYPES)}, a floating-point torch.dtype or None, got {dtype!r}")
+    return dtype
+
+
+def find_pairs(model: nn.Module, size_hw: Sequence[int]) -> list[Pair]:
+    """Convolutions whose output goes into one BatchNorm and nowhere else, while the model sees one black image.
+
+    Left out is what would not be exact: a convolution whose weight is computed or shared between modules, a BatchNorm
+    that also reads something else or has no running statistics. `model` is in eval mode.
+    """
+    watch = watched(model, size_hw)
+    shared = Counter(id(conv.weight) for conv in watch.convs.values())
+    pairs = []
+    for name, outputs in watch.outputs.items():
+        readers = [reader for output in outputs for reader in watch.readers[id(output)]]
+        alone = len(set(readers)) == 1 and len(readers) == len(outputs) == watch.runs[readers[0]]
+        if alone and readers[0] not in ("", RELU) and shared[id(watch.convs[name].weight)] == 1:
+            pairs.append(Pair(name, readers[0]))
+    return pairs
+
+
+def find_rectified(model: nn.Module, size_hw: Sequence[int]) -> list[str]:
+    """Convolutions whose output goes into ReLUs and nowhere else, while the model sees one black image."""
+    watch = watched(model, size_hw)
+    readers = {name: {r for o in outputs for r in watch.readers[id(o)]} for name, outputs in watch.outputs.items()}
+    return [name for name, read_by in readers.items() if read_by == {RELU}]
+
+
+def watched(model: nn.Module, size_hw: Sequence[int]) -> Watch:
+    first = next(m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
+    images = first.weight.new_zeros(1, first.in_channels * first.groups, *size_hw)
+    watch = Watch(model)
+    with torch.no_grad(), watch.hooked(), watch:
+        returned = model(images)
+    for tensor in tensors(returned):
+        watch.readers.get(id(tensor), []).append("")
+    return watch
+
+
+class Watch(TorchFunctionMode):
+    """Notes every convolution's output and who reads it: a BatchNorm by its name, RELU, or "" for any other."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        named = dict(model.named_modules())
+        self.convs = {n: m for n, m in named.items() if type(m).forward in CONVOLUTIONS and "weight" in m._parameters}
+        norms = {n: m for n, m in named.items() if isinstance(m, _BatchNorm) and m.running_mean is not None}
+        self.norm_of = {id(m.running_mean): name for name, m in norms.items()}
+        self.outputs: dict[str, list[Tensor]] = {}  # kept, so that no id is given twice
+        self.readers: dict[int, list[str]] = {}
+        self.runs: Counter[str] = Counter()  # of the BatchNorms
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        handles = [conv.register_forward_hook(partial(self._note, name)) for name, conv in self.convs.items()]
+        yield
+        for handle in handles:
+            handle.remove()
+
+    def _note(self, name: str, conv: nn.Module, args: tuple, output: Tensor) -> None:
+        self.outputs.setdefault(name, []).append(output)
+        self.readers[id(output)] = []
+
+    def __torch_function__(self, func: Callable, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        given = list(tensors([args, kwargs]))
+        other = RELU if func in RELUS else ""
+        norm = next((self.norm_of[id(tensor)] for tensor in given if id(tensor) in self.norm_of), other)
+        if any(True for _ in tensors(result)):  # else a size or a type was asked for, and nothing computed
+            self.runs[norm] += 1
+            for tensor in given:
+                if id(tensor) in self.readers:
+                    self.readers[id(tensor)].append(norm)
+        return result
+
+
+def tensors(value: object) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors(item)
+    elif isinstance(value, dict):
+        yield from tensors(list(value.values()))
+
+
+def fold(model: nn.Module, pairs: Sequence[Pair]) -> None:
+    """Put each BatchNorm into its convolution, and an Identity, or the activation it brings along, in its place."""
+    for pair in pairs:
+        conv, bn = model.get_submodule(pair.conv), model.get_submodule(pair.bn)
+        mean, var = bn.running_mean.double(), bn.running_var.double()
+        scale = torch.rsqrt(var + bn.eps) * (1 if bn.weight is None else bn.weight.double())
+        shift = (0 if conv.bias is None else conv.bias.double()) - mean
+        bias = shift * scale + (0 if bn.bias is None else bn.bias.double())
+        weight, dtype = conv.weight.double() * scale.reshape(-1, 1, 1, 1), conv.weight.dtype
+        conv.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+        conv.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+        model.set_submodule(pair.bn, getattr(bn, "act", nn.Identity()))  # timm's BatchNormAct2d
+
+
+def _build_folded(build: Callable[[int], nn.Module], pairs: Sequence[Pair], output_stride: int) -> nn.Module:
+    """A network of another library for another stride, with places for the folded weights that it is about to get."""
+    net = build(output_stride).requires_grad_(False)
+    fold(net, pairs)
+    return net.to(memory_format=torch.channels_last)
+
+
+def _guard(model: nn.Module, dtype: torch.dtype) -> None:
+    """Take images of any type and memory format; refuse what the model no longer can."""
+    model.deployed = True
+    model.backbone.register_forward_pre_hook(partial(_cast_images, dtype))
+    model.register_forward_pre_hook(_refuse_loss, with_kwargs=True)
+    model.register_state_dict_pre_hook(_refuse_state)
+
+
+def _cast_images(dtype: torch.dtype, backbone: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+    return (args[0].to(dtype=dtype, memory_format=torch.channels_last),)
+
+
+def _widen(part: nn.Module, args: tuple, outputs: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    """Resizing, argmax and detection heads are to see float32."""
+    return [output.float() for output in outputs] if isinstance(outputs, (list, tuple)) else outputs.float()
+
+
+def _refuse_loss(model: nn.Module, args: tuple, kwargs: dict) -> None:
+    if (args[2] if len(args) > 2 else kwargs.get("mode")) == "loss":
+        raise ValueError(REFUSAL.format("train"))
+
+
+def _refuse_state(model: nn.Module, prefix: str, keep_vars: bool) -> None:
+    """torch.export asks with keep_vars; all that write a file, without."""
+    if not keep_vars:
+        raise ValueError(REFUSAL.format("save, convert or push"))

@@ -1,0 +1,128 @@
+"""`xseg eval-json GT DT`: COCO's numbers from a ground truth and a file of results, with nothing else at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xseg.evaluation.coco import NUMBERS, CocoScores, Number, coco_scores
+from xseg.evaluation.coco_reading import read_coco_files
+from xseg.evaluation.tables import Table, cell, percent
+
+AREAS = ("all", "small", "medium", "large")
+MAX_DETECTIONS = (1, 10, 100)
+
+
+class FileReport(NamedTuple):
+    """What `evaluate_json` found."""
+
+    kind: str  # "bbox" or "segm"
+    scores: CocoScores
+    classes: list[str]
+    objects: list[int]  # of each class, crowds left out
+    detections: list[int]
+    num_images: int
+
+    def lines(self) -> list[str]:
+        """The twelve numbers as pycocotools prints them: shares, -1 where there is nothing to find."""
+        return [_line(number, self.scores.numbers[number.name]) for number in NUMBERS]
+
+    def table(self) -> Table:
+        """AP of every class in percent, and of all."""
+        numbers = self.scores.numbers
+        columns = (self.classes, self.objects, self.detections, self.scores.ap, self.scores.ap_50)
+        return Table(
+            ("class", "objects", "detections", f"{self.kind} AP %", "AP50 %"),
+            [
+                (name, str(objects), str(detections), cell(percent(ap)), cell(percent(ap_50)))
+                for name, objects, detections, ap, ap_50 in zip(*columns, strict=True)
+            ],
+            [
+                (
+                    "mean",
+                    str(sum(self.objects)),
+                    str(sum(self.detections)),
+                    *(cell(percent(numbers[key])) for key in ("mAP", "mAP_50")),
+                )
+            ],
+        )
+
+    def values(self) -> dict:
+        """Plain values in percent, under the names that `xseg eval` gives them; None where there is nothing to find."""
+        kind = self.kind
+        numbers = {f"{kind}_{name}": percent(value) for name, value in self.scores.numbers.items()}
+        by_class = {
+            f"{kind}_{name}": dict(zip(self.classes, map(percent, values), strict=True))
+            for name, values in (("AP", self.scores.ap), ("AP_50", self.scores.ap_50))
+        }
+        return numbers | by_class | {"images": self.num_images, "detections": sum(self.detections)}
+
+    def markdown(self) -> str:
+        """The table and the twelve numbers."""
+        columns, rows, totals = self.table()
+        body = [columns, tuple("---" for _ in columns), *rows, *totals]
+        table = "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in body)
+        return f"{table}\n\n```\n{chr(10).join(self.lines())}\n```\n"
+
+
+def evaluate_json(
+    truth: str | os.PathLike,
+    results: str | os.PathLike,
+    kind: str | None = None,
+    out: str | os.PathLike | None = None,
+) -> FileReport:
+    """Compare a file of results with a ground truth, both in COCO's form; see `read_coco_files` for kind and errors.
+
+    Args:
+        out: folder for metrics.json and metrics.md.
+    """
+    classes, kind, entries = read_coco_files(truth, results, kind)
+    count = len(classes)
+    objects = [entry.truth.labels[~entry.truth.ignore] for entry in entries]
+    found = [entry.found.labels for entry in entries]
+    none = np.zeros(0, np.int64)
+    report = FileReport(
+        kind,
+        coco_scores(entries, count, kind),
+        classes,
+        *(np.bincount(np.concatenate([none, *labels]), minlength=count).tolist() for labels in (objects, found)),
+        len(entries),
+    )
+    if out is not None:
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"ground_truth": str(truth), "results": str(results)}
+        (folder / "metrics.json").write_text(json.dumps(report.values() | facts, indent=1), encoding="utf-8")
+        (folder / "metrics.md").write_text(report.markdown(), encoding="utf-8")
+    return report
+
+
+def print_report(report: FileReport) -> None:
+    """The twelve lines, then a table of the classes."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table as Shown
+
+    print(*report.lines(), sep="\n")
+    columns, rows, totals = report.table()
+    shown = Shown(title=f"{report.num_images} images", title_justify="left")
+    for number, column in enumerate(columns):
+        shown.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        shown.add_row(*map(escape, row))
+    shown.add_section()
+    for row in totals:
+        shown.add_row(*row)
+    Console(soft_wrap=True).print(shown)
+
+
+def _line(number: Number, share: float | None) -> str:
+    title, short = ("Average Precision", "(AP)") if number.table == "precision" else ("Average Recall", "(AR)")
+    iou = "0.50:0.95" if number.iou is None else f"{number.iou:.2f}"
+    area, most = AREAS[number.area], MAX_DETECTIONS[number.detections]
+    value = -1 if share is None else share
+    return f" {title:<18} {short} @[ IoU={iou:<9} | area={area:>6s} | maxDets={most:>3d} ] = {value:0.3f}"

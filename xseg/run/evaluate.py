@@ -1,0 +1,160 @@
+"""`xseg.evaluate(config, weights)`: every metric of a config brings its own numbers, table and pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from xseg.config import fill_context, fill_num_classes, load_config
+from xseg.engine import keep_freed_memory
+from xseg.evaluation import Table
+from xseg.run.load import resolve_weights, without_downloads
+from xseg.run.train import build_runner, check_launcher, processes, quiet
+from xseg.weights import load_weights, read_weights
+
+
+def evaluate(
+    config: Config | str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    *,
+    out: str | os.PathLike | None = None,
+    num_worst: int = 8,
+    launcher: str = "none",
+    overrides: dict | None = None,
+    data_root: str | os.PathLike | None = None,
+    deploy: str | None = None,
+    panoptic: bool = False,
+    backend: str | None = None,
+) -> Report:
+    """Evaluate weights on the validation data of a config (its `test_dataloader` if it has one).
+
+    Args:
+        weights: a work dir, of which the best checkpoint is taken, or anything that `xseg.weights.read_weights` takes:
+            a file, a published name, …; default the config's own `weights`.
+        out: folder for metrics.json and what the metrics write beside it; default `default_folder(…)`.
+        num_worst: how many of the worst images are drawn.
+        deploy: "fp32", "bf16" or "fp16" to evaluate the deployment form of the model, see `Model.deploy`.
+        panoptic: panoptic quality too, of a `JointModel` with instance masks.
+        backend: of the deployment form.
+
+    Returns: what metrics.json holds: the report of every metric of the config, sizes, times.
+    """
+    check_launcher(launcher)
+    cfg = load_config(config, overrides, data_root)
+    source = weights or cfg.get("weights")
+    if not source:
+        raise ValueError(
+            f"{_name(cfg)} names no weights of its own: name a checkpoint, a work dir or published weights"
+        )
+    out = Path(out or default_folder(source, cfg))
+    weights = read_weights(resolve_weights(source))
+    fill_context(cfg, weights)
+    set_up(cfg, out, launcher)
+    if panoptic:
+        add_metric(cfg, "PanopticMetric")
+    keep_freed_memory()
+    with quiet(), processes(cfg):
+        runner = build_runner(cfg)
+        for metric in runner.test_evaluator.metrics:
+            if hasattr(metric, "num_worst"):  # it draws the worst images
+                metric.num_worst = num_worst
+        model = getattr(runner.model, "module", runner.model)
+        if fresh := load_weights(model, weights):
+            raise ValueError(f"{weights.path} holds a backbone alone, {len(fresh)} tensors of the head are not in it")
+        if deploy or backend:
+            runner.model = model.deploy(deploy, backend=backend or "torch")
+        start = time.perf_counter()
+        runner.test()
+        seconds = time.perf_counter() - start
+        return report_of(
+            runner.test_evaluator.metrics,
+            out,
+            images=len(runner.test_dataloader.dataset),
+            seconds=round(seconds, 2),
+            weights=str(weights.path),
+        )
+
+
+def default_folder(source: str | os.PathLike, cfg: Config) -> Path:
+    """`eval` beside a checkpoint or in its work dir, `work_dirs/<config>/eval` for weights from elsewhere."""
+    path = Path(source)
+    if path.exists():
+        return (path if path.is_dir() else path.parent) / "eval"
+    return Path("work_dirs") / _name(cfg) / "eval"
+
+
+def _name(cfg: Config) -> str:
+    return Path(cfg.filename).stem if cfg.filename else "config"
+
+
+def set_up(cfg: Config, out: Path, launcher: str) -> None:
+    """Leave in a training's config what an evaluation needs."""
+    for part in ("dataloader", "evaluator", "cfg"):
+        cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
+    fill_num_classes(cfg, "test_dataloader")
+    without_downloads(cfg.model)
+    cfg.weights = None
+    for key in [key for key in cfg if key.startswith(("train_", "val_"))]:
+        cfg[key] = None
+    cfg.optim_wrapper = cfg.param_scheduler = cfg.visualizer = None
+    cfg.test_cfg = {}  # mmengine's TestLoop
+    cfg.custom_hooks, cfg.load_from, cfg.resume, cfg.launcher = [], None, False, launcher
+    cfg.work_dir, cfg.experiment_name = str(out / "log"), f"eval-{time.time_ns()}"
+
+
+def add_metric(cfg: Config, name: str) -> None:
+    """Evaluate by one metric more, by its registered name, unless the config has it."""
+    metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    if name not in {getattr(metric["type"], "__name__", metric["type"]) for metric in metrics}:
+        cfg.test_evaluator = [*metrics, dict(type=name)]
+
+
+class Report(dict):
+    """What metrics.json holds; `tables` and the names of `files` in its folder are for the screen.
+
+    Every process has the numbers; the one that `is_main` has written the files, and prints.
+    """
+
+    def __init__(self, values: dict, tables: list[Table], files: list[str], is_main: bool = True):
+        super().__init__(values)
+        self.tables, self.files, self.is_main = tables, files, is_main
+
+
+def report_of(metrics: list, out: Path, **facts) -> Report:
+    """Ask every metric for what it tells (see `xseg.evaluation.tables`), and leave it in `out`, once for all ranks."""
+    metrics = [metric for metric in metrics if hasattr(metric, "report")]
+    report = Report({}, [metric.table() for metric in metrics], ["metrics.json"], is_main_process())
+    for metric in metrics:
+        report |= metric.report()
+    report |= facts
+    if report.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "metrics.json").write_text(json.dumps(report, indent=1))
+        for metric in metrics:
+            report.files += [name for name in metric.write(out) if name not in report.files]
+    return report
+
+
+def print_report(report: Report, out: Path) -> None:
+    """A table for every metric, and where the pictures are."""
+    from rich import table
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    for index, (columns, rows, totals) in enumerate(report.tables):
+        title = None if index else f"{report['images']} images in {report['seconds']:.1f} s"
+        shown = table.Table(title=title, title_justify="left")
+        for number, column in enumerate(columns):
+            shown.add_column(column, justify="right" if number else "left")
+        for row in rows:
+            shown.add_row(*row)
+        shown.add_section()
+        for row in totals:
+            shown.add_row(*row)
+        console.print(shown)
+    console.print(f"{out}/{', '.join(report.files)}", highlight=False)

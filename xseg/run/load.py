@@ -1,0 +1,177 @@
+"""`xseg.load`: a ready model from a config, a checkpoint, a work dir, or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from xseg.config import fill_context, fill_num_classes, load_config
+from xseg.data.read.classes import imagenet_classes
+from xseg.engine import latest_checkpoints
+from xseg.weights import Weights, load_weights, read_weights
+from xseg.weights.files import is_tf_folder
+from xseg.weights.sources import SAFE_NAME
+
+OUR_PACKAGES = ("backbones.", "heads.", "xseg.models.")
+SUFFIXES = (".pth", ".pt", ".safetensors")
+LARGEST = 1_000_000  # of the numbers in a checkpoint's model config: channels, layers, pixels
+MOST_CALLS = 100  # of torch while a model is built, for each of its tensors; timm's networks take up to 16
+
+
+def load(
+    source: str | os.PathLike,
+    weights: str | os.PathLike | Weights | None = None,
+    device: str | None = None,
+    data_root: str | os.PathLike | None = None,
+) -> nn.Module:
+    """A model in eval mode.
+
+    Args:
+        source: a checkpoint of ours (it holds its own model config), the work dir of a training (its best checkpoint
+            is taken), a folder with a `model.safetensors`, "hf:ORG/NAME", or a config's path or name.
+        weights: for a config, what to load: anything that `xseg.weights.read_weights` takes or returned. Default the
+            config's own `weights`; without any the model is as initialised. Those of a backbone alone leave the head
+            so.
+        device: default "cuda" if there is one.
+        data_root: for a config, where its data set lies; needed for the class names only.
+    """
+    import xseg.models  # noqa: F401  registers
+
+    text = os.fspath(source)
+    if text.startswith("hf:") or text.endswith(SUFFIXES) or Path(text).is_dir():
+        if weights is not None:
+            raise ValueError(f"{text} has its own weights; give weights only with a config, got {weights}")
+        model = _from_checkpoint(read_weights(resolve_weights(source)))
+    else:
+        model = _from_config(load_config(source, data_root=data_root), weights)
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+
+
+def resolve_weights(source: str | os.PathLike) -> str | os.PathLike:
+    """Of a work dir its best checkpoint, or its last if none was best, or the `model.safetensors` of a folder without;
+    anything else as it is."""
+    path = Path(source)
+    if not path.is_dir() or is_tf_folder(path):
+        return source
+    best = sorted(path.glob("best_*.pth"), key=lambda file: file.stat().st_mtime)
+    files = best or latest_checkpoints(path)[:1] or [path / SAFE_NAME]
+    if not files[-1].is_file():
+        raise FileNotFoundError(f"{path} holds no checkpoint (.pth) and no {SAFE_NAME}; train first, or name the file")
+    return files[-1]
+
+
+def without_downloads(model: dict) -> None:
+    """Build the backbone without fetching pretrained weights: a checkpoint is about to replace them."""
+    backbone = model.get("backbone")
+    if isinstance(backbone, dict):
+        for key in ("pretrained", "weights"):
+            backbone.pop(key, None)
+
+
+def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
+    weights = source or cfg.get("weights")
+    if weights and not isinstance(weights, Weights):
+        weights = read_weights(resolve_weights(weights))  # a wrong name is told before the model is built
+    meta = fill_num_classes(cfg, "val_dataloader")
+    fill_context(cfg, weights)
+    config = cfg.model.to_dict()
+    if weights:
+        without_downloads(config)
+    model = _build(config, meta)
+    if weights:
+        model.fresh = load_weights(model, weights)
+        if weights.origin and not meta and model.num_classes == 1000:
+            meta = {"classes": imagenet_classes()}  # every classifier among the sources is ImageNet's
+        _describe(model, config, {**meta, **weights.meta.get("xseg", {})})
+    return model
+
+
+def _from_checkpoint(weights: Weights) -> nn.Module:
+    meta = weights.meta.get("xseg")
+    if not meta:
+        raise ValueError(
+            f"{weights.path} does not say which model it holds: give its config too, "
+            f"`xseg.load(CONFIG, {weights.path})`"
+        )
+    config = _classes_of(meta["model"], weights.path)
+    without_downloads(config)
+    _check_size(config, weights)
+    model = _build(config, meta)
+    load_weights(model, weights)
+    return model
+
+
+def _check_size(config: dict, weights: Weights) -> None:
+    """ValueError if the model that a file describes has more tensors or bytes than the file; takes no memory for it."""
+    path, budget = weights.path, _Budget(1000 + MOST_CALLS * len(weights.state))
+    try:
+        with torch.device("meta"), budget:
+            model = MODELS.build(config)
+    except Exception as error:
+        remedy = f"if you trust it, give its config too, `xseg.load(CONFIG, {path})`"
+        raise ValueError(f"{path} describes a model that cannot be built ({error}); {remedy}") from None
+    size = sum(value.nbytes for value in model.state_dict().values())
+    if size > os.path.getsize(path):
+        raise ValueError(
+            f"{path} describes a model of {size / 1e6:,.1f} MB, more than the file holds: "
+            f"{os.path.getsize(path) / 1e6:,.1f} MB; refused"
+        )
+
+
+class _Budget(TorchFunctionMode):
+    """Ends the building of a model that calls torch more often than one of so many tensors does."""
+
+    def __init__(self, calls: int):
+        super().__init__()
+        self.left = calls
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        self.left -= 1
+        if func is torch.linspace:  # drop rates by depth, whose values are read: they need memory
+            steps = args[2] if len(args) > 2 else kwargs["steps"]
+            self.left, kwargs = self.left - steps, {**kwargs, "device": "cpu"}
+        elif func is torch.tensor:  # numbers of the config, which distributions check
+            kwargs = {**kwargs, "device": "cpu"}
+        if self.left < 0:
+            raise ValueError("it has more parts than the file holds tensors")
+        return func(*args, **kwargs)
+
+
+def _build(config: dict, meta: dict) -> nn.Module:
+    model = MODELS.build(config)
+    _describe(model, config, meta)
+    return model
+
+
+def _describe(model: nn.Module, config: dict, meta: dict) -> None:
+    model.config, model.card = config, meta.get("card", {})
+    if meta.get("classes"):
+        model.classes = tuple(meta["classes"])
+        model.palette = [tuple(colour) for colour in meta["palette"]] if meta.get("palette") else None
+
+
+def _classes_of(config: object, path: Path) -> object:
+    """The model config of a checkpoint with every `type` as a class of ours; anything else is refused, not imported."""
+    if isinstance(config, (list, tuple)):
+        return [_classes_of(value, path) for value in config]
+    if isinstance(config, (int, float)) and not abs(config) <= LARGEST:
+        raise ValueError(f"{path} asks for {config}, and no number in a model's config is above {LARGEST:,}: refused")
+    if not isinstance(config, dict):
+        return config
+    built = {key: _classes_of(value, path) for key, value in config.items()}
+    if (name := built.get("type")) is not None:
+        module, _, attribute = str(name).rpartition(".")
+        cls = (
+            getattr(importlib.import_module(module), attribute, None) if f"{module}.".startswith(OUR_PACKAGES) else None
+        )
+        if not isinstance(cls, type):
+            raise ValueError(f"{path} asks for {name!r}, which is no model of xseg: refused")
+        built["type"] = cls
+    return built

@@ -1,0 +1,91 @@
+"""`xseg predict`: masks, coloured masks and overlays of images on disk, or their classes."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from torch import nn
+
+from xseg.data.read.images import read_image
+from xseg.engine import keep_freed_memory
+
+AT_ONCE = 4  # images that are read ahead of the network, and as many that are still being written behind it
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
+    """Image files behind files, folders (not their subfolders) and glob patterns, each once, in order."""
+    images: dict[str, Path] = {}
+    for item in map(str, inputs):
+        path = Path(item)
+        if path.is_dir():
+            matches = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+        elif path.is_file():
+            matches = [path]
+        else:
+            matches = [Path(m) for m in sorted(glob.glob(item, recursive=True)) if Path(m).is_file()]
+        if not matches:
+            raise FileNotFoundError(f"{item}: no such image, no folder with images, and no pattern that matches any")
+        for match in matches:
+            images.setdefault(os.path.abspath(match), match)
+    return [*images.values()]
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """For each image a name of its own: its path below the folder that all are in, without the suffix.
+
+    The suffix stays where two images would share the name without it.
+    """
+    paths = [Path(os.path.abspath(image)) for image in images]
+    common = os.path.commonpath([path.parent for path in paths])
+    whole = [path.relative_to(common).as_posix() for path in paths]
+    bare = [name.removesuffix(path.suffix) for name, path in zip(whole, paths, strict=True)]
+    counts, taken = Counter(bare), set(whole)
+    return [b if counts[b] == 1 and b not in taken else w for b, w in zip(bare, whole, strict=True)]
+
+
+def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Iterator[str]:
+    """Predict every image; yields a line of summary an image, with the seconds from pixels to labels or boxes.
+
+    While the network computes, the next images are read and the files of the last ones written (see `write` of
+    results); all are there at the end. An image that cannot be read is named in its line and does not stop the others;
+    a ValueError at the end tells how many there were. Images of several folders keep their folders below the common
+    one (`output_names`).
+    """
+    images, out, failed = find_images(inputs), Path(out), 0
+    keep_freed_memory()
+    writing: deque[Future] = deque()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for path, name, reading in zip(images, output_names(images), _read_ahead(pool, images), strict=True):
+            try:
+                image, start = reading.result(), time.perf_counter()
+                result = model.predict(image)
+            except (ValueError, OSError) as error:
+                failed += 1
+                yield f"{path}: failed: {error}"
+                continue
+            seconds = time.perf_counter() - start
+            writing.append(pool.submit(result.write, out, name))
+            if len(writing) > AT_ONCE:
+                writing.popleft().result()
+            yield f"{path}  {seconds:.2f} s  {result.summary()}"
+        for written in writing:
+            written.result()
+    if failed:
+        raise ValueError(f"{failed} of {len(images)} images could not be read; they are named above")
+
+
+def _read_ahead(pool: ThreadPoolExecutor, images: Sequence[Path]) -> Iterator[Future]:
+    """Every image in order, with the next `AT_ONCE` on their way."""
+    reading: deque[Future] = deque()
+    for path in images:
+        reading.append(pool.submit(read_image, path))
+        if len(reading) > AT_ONCE:
+            yield reading.popleft()
+    yield from reading

@@ -1,0 +1,322 @@
+"""`xseg.train(config)`: one training, from a config to a checkpoint. The command `xseg train` is a door to this."""
+
+import itertools
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from mmengine.utils.dl_utils import collect_env
+
+from xseg import __version__
+from xseg.config import fill_context, fill_num_classes, load_config
+from xseg.data.balance import balanced_weights
+from xseg.data.sets.classification import balanced_label_weights
+from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
+from xseg.engine.checkpoint import check_resumable
+from xseg.engine.loops import check_schedule
+from xseg.engine.resume import check_settings, check_work_dir, clear_work_dir
+from xseg.engine.saving import settings_of
+from xseg.models.taps import mute, unseen_taps
+from xseg.weights import Weights, load_weights, read_weights
+
+LAUNCHERS = ("none", "pytorch", "slurm")
+NOISE = (  # warnings that mmengine 0.10.7 causes in today's torch, and that pinned memory has no use on a CPU
+    r".*GradScaler.*is deprecated",
+    r".*autocast.*is deprecated",
+    r".*broadcast_buffers.*",
+    r"'pin_memory' argument is set as true but no accelerator",
+)
+_RUNS = itertools.count()
+
+# What this file puts into a config it names by its registered name: a class would break the config's dump.
+
+
+def train(
+    config: Config | str | os.PathLike,
+    *,
+    work_dir: str | os.PathLike | None = None,
+    resume: bool | str | os.PathLike = False,
+    load_from: str | os.PathLike | dict | None = None,
+    amp: str | None = None,
+    seed: int | None = None,
+    launcher: str = "none",
+    dry_run: bool = False,
+    overwrite: bool = False,
+    overrides: dict | None = None,
+) -> Runner:
+    """Train a model as the config says; returns mmengine's Runner after the last iteration.
+
+    Args:
+        config: a mmengine Config, or the path or name of one.
+        work_dir: for checkpoints and logs; `work_dirs/<name of the config>` if neither given here nor in the config.
+        resume: a checkpoint, or True for the newest readable one of work_dir. A work dir without any checkpoint is
+            started afresh, so that a job that is requeued can always run the same command. Length, intervals, workers,
+            learning rate and its schedule may differ from the checkpoint's, and take effect; a run that changes others
+            is refused.
+        load_from: weights to start from, of any source that `xseg.weights` reads, strict in names and shapes; those
+            of a bare backbone fit too.
+            dict(path=…, new=["head.classifier"]) leaves the named modules as initialised.
+        amp: "bf16" or "fp16" for mixed precision.
+        seed: of weights, order and augmentation; the config's if None. A resumed run keeps its own.
+        launcher: "pytorch" under torchrun, "slurm" under srun, else "none".
+        dry_run: two optimizer steps, one validation batch and one checkpoint in a temporary folder: does it all fit?
+        overwrite: remove the checkpoints and logs of another run that work_dir holds; without it that is an error.
+        overrides: {"train_dataloader.batch_size": 4, …}.
+
+    Raises SystemExit(128 + signal) after a signal stopped the run and its checkpoint is saved (143 for SIGTERM).
+    """
+    cfg = load_config(config, overrides)
+    fill_num_classes(cfg, "train_dataloader")
+    _fill_class_weights(cfg)
+    check_launcher(launcher)
+    check_schedule(cfg)
+    if resume and load_from:
+        raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
+    if resume and overwrite:
+        raise ValueError("resume and overwrite exclude each other: nothing is left to resume once it is overwritten")
+    if amp is not None:
+        _set_amp(cfg, amp)
+    if seed is not None:
+        cfg.randomness = {**cfg.get("randomness", {}), "seed": seed}
+    cfg.launcher = launcher
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="xseg-dry-run-") as folder:
+            _shorten(cfg)
+            runner = _run(cfg, Path(folder), False, load_from)
+            if runner.rank == 0:
+                print(f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({_name(cfg)})")
+            return runner
+    work_dir = Path(work_dir or cfg.get("work_dir") or f"work_dirs/{_name(cfg)}")
+    if not overwrite:
+        check_work_dir(work_dir, resume)
+    return _run(cfg, work_dir, resume, load_from, seed, overwrite)
+
+
+def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None, overwrite: bool = False) -> Runner:
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = f"{_name(cfg)}-{next(_RUNS)}"  # two runs in one second would share logger and visualizer
+    checkpoint = _resumable(work_dir, resume)
+    load_from = None if checkpoint else load_from or cfg.get("load_from")
+    weights, new = _read_start(load_from) if load_from else (None, ())
+    cfg.load_from, cfg.resume = None, False
+    if checkpoint is not None:
+        _set_resume(cfg, checkpoint, seed)
+    crop = fill_context(cfg, weights, new)
+    keep_freed_memory()
+    with quiet(), processes(cfg):
+        runner = build_runner(cfg)
+        if crop:
+            head = cfg.model.head
+            runner.logger.info(
+                f"For crops of {crop[0]} x {crop[1]}: atrous rates {head.rates}, image pooling over "
+                f"{'the whole image' if head.pooling_hw is None else head.pooling_hw} in prediction; "
+                "model.head.rates and model.head.pooling_hw set others"
+            )
+        if checkpoint is None:
+            fresh = _start_from(runner, weights, new) if weights else None
+            _mute_unseen_taps(runner, fresh)
+        if overwrite and runner.rank == 0:  # only now, when all that can be wrong with the new run has been told
+            clear_work_dir(work_dir, keep=runner.timestamp)
+        try:
+            runner.train()
+        finally:
+            for hook in runner.hooks:
+                if isinstance(hook, StopOnSignalHook):
+                    hook.restore()
+        _report(runner)
+    if getattr(runner, "stopped_by_signal", None):
+        raise SystemExit(128 + runner.stopped_by_signal)
+    return runner
+
+
+def build_runner(cfg: Config) -> Runner:
+    """mmengine's Runner, which says in one line on the screen what it otherwise fills two hundred with.
+
+    The versions of everything stand in the log file, the config beside it.
+    """
+    level = cfg.get("log_level", "INFO")
+    cfg.log_level = "WARNING"
+    runner = Runner.from_cfg(cfg)
+    runner.cfg.log_level = level
+    runner.dump_config()
+    runner.logger.setLevel(level)
+    for handler in sorted(runner.logger.handlers, key=lambda handler: not isinstance(handler, logging.FileHandler)):
+        if isinstance(handler, logging.FileHandler):
+            handler.setLevel(level)
+            runner.logger.info("\n".join(f"{name}: {value}" for name, value in collect_env().items()))
+        elif runner.rank == 0:
+            handler.setLevel(level)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    runner.logger.info(
+        f"xseg {__version__}, torch {torch.__version__}, {device}, {runner.world_size} process(es), "
+        f"seed {runner.seed}, {runner.work_dir}"
+    )
+    return runner
+
+
+def _name(cfg: Config) -> str:
+    return Path(cfg.filename).stem if cfg.filename else "train"
+
+
+def _fill_class_weights(cfg: Config) -> None:
+    """Count what class_weights="balanced" asks for: pixels for the losses of a segmentation, labels for a classifier.
+
+    The config that is saved holds the numbers.
+    """
+    for places, count in ((cfg.model.get("losses", ()), balanced_weights), ([cfg.model], balanced_label_weights)):
+        places = [place for place in places if place.get("class_weights") == "balanced"]
+        if places:
+            weights = count(DATASETS.build(dict(cfg.train_dataloader.dataset)))
+            for place in places:
+                place["class_weights"] = weights
+
+
+def check_launcher(launcher: str) -> None:
+    """ValueError for a launcher that does not go with the environment that this process was started in."""
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
+    world_size = int(os.environ.get("WORLD_SIZE", 1))
+    if launcher == "none" and world_size > 1:
+        raise ValueError(
+            f"launcher must be 'pytorch' under torchrun (WORLD_SIZE={world_size}), got 'none': add --launcher pytorch"
+        )
+    if launcher == "pytorch" and "LOCAL_RANK" not in os.environ:
+        raise ValueError("launcher 'pytorch' needs torchrun: torchrun --nproc-per-node N -m xseg …")
+    if launcher == "slurm" and not torch.cuda.is_available():
+        raise ValueError("launcher 'slurm' needs CUDA; on CPU use torchrun and 'pytorch'")
+
+
+def _set_amp(cfg: Config, amp: str) -> None:
+    if amp not in ("bf16", "fp16"):
+        raise ValueError(f"amp must be 'bf16' or 'fp16', got {amp!r}")
+    if amp == "fp16" and not torch.cuda.is_available():
+        raise ValueError("amp must be 'bf16' on CPU, got 'fp16'")
+    cfg.optim_wrapper.pop("loss_scale", None)  # of mmengine's wrapper
+    cfg.optim_wrapper.update(type="XsegAmpOptimWrapper", dtype=amp)  # in place: what is lazy in it must stay so
+
+
+def _shorten(cfg: Config) -> None:
+    """Everything once, quickly: a misspelt hook argument or save_best key fails now, not after hours."""
+    steps = 2 * cfg.optim_wrapper.get("accumulative_counts", 1)
+    cfg.train_cfg.update(max_iters=steps, val_interval=steps, val_begin=1, dynamic_intervals=None)
+    for hook in [*cfg.get("custom_hooks", []), *cfg.get("default_hooks", {}).values()]:
+        for key in ("begin_iter", "save_begin"):
+            if key in hook:
+                hook[key] = 0
+    if "checkpoint" in cfg.get("default_hooks", {}):
+        cfg.default_hooks.checkpoint.interval = steps
+    if cfg.get("val_dataloader"):
+        world_size = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", 1)))
+        limit = cfg.val_dataloader.get("batch_size", 1) * world_size
+        cfg.val_dataloader.sampler = dict(type="EvalSampler", limit=limit)
+
+
+def _resumable(work_dir: Path, resume) -> Path | None:
+    """The checkpoint to resume. With resume=True, a folder without a single .pth starts afresh, with a warning: a
+    preempted job must be able to run the same command again even if it had no time to save. Files that are all
+    unreadable are an error: to begin again over them would destroy what may be rescued."""
+    if resume is True:
+        if not any(work_dir.glob("*.pth")):
+            print_log(f"Nothing to resume in {work_dir}: starting afresh", logger="current", level=30)
+            return None
+        return find_resumable(work_dir)
+    return Path(resume) if resume else None
+
+
+def _set_resume(cfg: Config, path: Path, seed: int | None) -> None:
+    checkpoint = read_checkpoint(path)
+    check_resumable(checkpoint, path)
+    saved = checkpoint["meta"].get("seed")
+    if seed is not None and seed != saved:
+        raise ValueError(f"seed must be that of the resumed run ({saved}), got {seed}; leave it out")
+    fill_context(cfg, Weights(checkpoint["state_dict"], checkpoint["meta"], None, path))
+    if "settings" in checkpoint["meta"]:
+        check_settings(checkpoint["meta"]["settings"], settings_of(cfg), path)
+    else:
+        print_log(f"{path} does not tell the settings of its run: not compared", logger="current", level=30)
+    cfg.randomness = {**cfg.get("randomness", {}), "seed": saved}
+    cfg.load_from, cfg.resume = str(path), True
+
+
+def _read_start(load_from) -> tuple[Weights, tuple[str, ...]]:
+    """The weights to start from and the modules that they leave as initialised; a wrong name is told at once."""
+    source = load_from if isinstance(load_from, dict) else dict(path=load_from)
+    return read_weights(source["path"]), tuple(source.get("new", ()))
+
+
+def _start_from(runner: Runner, weights: Weights, new: Sequence[str]) -> list[str]:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if hasattr(model, "init_weights"):
+        model.init_weights()  # now: Runner.train() would call it on top of the weights, but does so only once
+    return load_weights(model, weights, new)
+
+
+def _mute_unseen_taps(runner: Runner, fresh: Sequence[str] | None) -> None:
+    """Set kernel taps that the training images never reach to zero, and say so.
+
+    Args:
+        fresh: names of the weights that are as initialised; None for all but those of a pretrained backbone.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    loader = runner.train_loop.dataloader
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the same image on every rank
+        batch = loader.collate_fn([loader.dataset[0]])
+    data = model.data_preprocessor(batch, training=True)
+    backbone = runner.cfg.model.get("backbone") or {}
+    if fresh is not None:
+        keep = set(model.state_dict()) - set(fresh)
+    elif backbone.get("pretrained") or backbone.get("weights"):
+        keep = {name for name in model.state_dict() if name.startswith("backbone.")}
+    else:
+        keep = set()
+    muted = mute(model, unseen_taps(model, **data), keep)
+    if muted:
+        height, width = data["images"][0].shape[-2:]
+        runner.logger.warning(
+            f"In training images of {height} x {width} these kernel taps see only padding and cannot learn; they are "
+            f"set to zero and stay so: {'; '.join(muted)}. Train on larger crops, or with smaller atrous rates "
+            "(model.head.rates) or fewer levels"
+        )
+
+
+@contextmanager
+def quiet():
+    with warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+@contextmanager
+def processes(cfg: Config):
+    """The process group, for the time of the run. mmengine makes it on CUDA; its way on CPU asks for a driver."""
+    group, on_cpu = torch.distributed, not torch.cuda.is_available()
+    ours = cfg.launcher != "none" and not group.is_initialized()
+    if cfg.launcher != "none" and on_cpu:
+        if ours:
+            group.init_process_group("gloo")
+        unused = cfg.get("find_unused_parameters", False)
+        wrapper = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
+        cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", **wrapper)
+    yield  # not closed after an error: the other ranks may be waiting inside, and torchrun ends them
+    if ours and group.is_initialized():
+        group.destroy_process_group()
+
+
+def _report(runner: Runner) -> None:
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            best = getattr(hook, "best_ckpt_path", None)
+            runner.logger.info(f"Last checkpoint: {hook.last_ckpt}" + (f"; best: {best}" if best else ""))
