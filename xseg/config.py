@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
-from mmengine.registry import Registry
 
 if TYPE_CHECKING:
     from xseg.weights import Weights
 from xseg.config_files import check_json_config, names_read, read_config
+from xseg.engine.registry import resolve
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_ROOTS = (_HERE / "configs", _HERE.parent / "configs")  # in the wheel, in a checkout
@@ -285,26 +285,6 @@ def arguments(target: type) -> set[str] | None:
 def _named(call: object) -> set[str]:
     parameters = inspect.signature(call).parameters.values()
     return {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} - {"self"}
-
-
-def resolve(type_: object) -> object:
-    """The class behind a config's `type`: itself, a registered name or a dotted path."""
-    if not isinstance(type_, str):
-        return type_
-    import mmengine.registry as registries
-
-    for registry in vars(registries).values():
-        if isinstance(registry, Registry) and type_ in registry.module_dict:
-            return registry.module_dict[type_]
-    module, _, name = type_.rpartition(".")
-    if module:
-        import importlib
-
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError):
-            return None
-    return None
 
 
 def suggest(word: str, choices: Iterable[str], prefix: str = "") -> str:

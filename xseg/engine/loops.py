@@ -16,7 +16,7 @@ from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.utils import calc_dynamic_intervals
 
-from xseg.config import resolve
+from xseg.engine.registry import resolve
 
 
 def check_schedule(cfg: Config) -> None:

@@ -15,7 +15,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS, MODELS
 
-from xseg.config import resolve
+from xseg.engine.registry import resolve
 
 from .checkpoint import load_strict
 from .resume import apply_changes
