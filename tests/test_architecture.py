@@ -26,12 +26,7 @@ LATE |= {"h5py", "huggingface_hub", "onnx", "onnxscript", "onnxruntime", "openvi
 IMPORTED_LATE = {"xseg.models.smp_encoders", "xseg.data.convert.sbd"}  # these need such a library as a whole
 
 # Imports that close a circle of modules or of rooms and are still to go. The list may only become shorter.
-KNOWN_CIRCLES = {
-    ("backbones.kernels.depthwise_triton", "backbones.kernels.depthwise"),
-    ("xseg.deploy.onnx", "xseg.deploy.engines"),
-    ("xseg.data.sets.classification", "xseg.data.balance"),
-    ("xseg.data.sets.classification", "xseg.data.convert.crops"),
-}
+KNOWN_CIRCLES: set[tuple[str, str]] = set()
 
 
 def modules() -> dict[str, Path]:

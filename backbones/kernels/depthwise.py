@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbones.kernels.autocast import as_autocast, autocast_type
+
 # Columns, up to which oneDNN 3.13 has a depthwise kernel for AVX-512; beyond it, up to 28 times slower.
 MOST_PADDING = 6
 FEWEST_STEPS = 3  # of the atrous rate in a map, below which oneDNN's weight gradient is as slow on its phases
@@ -145,20 +147,6 @@ class DepthwiseConv(nn.Conv2d):
         if self.stride == (1, 1):
             return self.dilation != (1, 1)
         return torch.is_grad_enabled() and autocast_type(x).itemsize < 4
-
-
-def as_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the type of autocast where that is on, as `F.conv2d` takes them."""
-    if not torch.is_autocast_enabled(x.device.type):
-        return x, weight
-    dtype = autocast_type(x)
-    return x.to(dtype), weight.to(dtype)
-
-
-def autocast_type(x: Tensor) -> torch.dtype:
-    """The type in which a convolution of `x` is computed."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 @functools.cache

@@ -22,17 +22,19 @@ from xseg.data.read.classes import (
 from xseg.data.read.images import MaskModeError, read_ids, read_image, read_mask, write_mask
 from xseg.data.read.rle import decode_masks, encode_masks
 from xseg.data.sample import collate
-from xseg.data.sets.cityscapes import CityscapesInstances
-from xseg.data.sets.classification import ClassificationDataset, ImageFolder, ImageList, ShapesClassification
-from xseg.data.sets.coco import CocoDetection, ShapesDetection
+from xseg.data.sets.ade20k import ADE20K
+from xseg.data.sets.cityscapes import Cityscapes, CityscapesInstances, CityscapesPanoptic
+from xseg.data.sets.classification import ClassificationDataset, ImageFolder, ImageList
+from xseg.data.sets.coco import CocoDetection
 from xseg.data.sets.coco_panoptic import CocoPanoptic
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects
-from xseg.data.sets.multilabel import MultiLabelDataset, MultiLabelList, ShapesMultiLabel
-from xseg.data.sets.panoptic import CityscapesPanoptic, PanopticDataset, ShapesPanoptic
+from xseg.data.sets.folders import ImageMaskFolder
+from xseg.data.sets.multilabel import MultiLabelDataset, MultiLabelList
+from xseg.data.sets.panoptic import PanopticDataset
 from xseg.data.sets.segmentation import SegmentationDataset
-from xseg.data.sets.segmentation_sets import ADE20K, VOC, Cityscapes, ImageMaskFolder, Shapes
+from xseg.data.sets.shapes import Shapes, ShapesClassification, ShapesDetection, ShapesMultiLabel, ShapesPanoptic
 from xseg.data.sets.shapes_drawing import write_shapes
-from xseg.data.sets.voc import VOCDetection
+from xseg.data.sets.voc import VOC, VOCDetection
 from xseg.data.transforms.labels import CentreCrop, RandomResizedCrop
 from xseg.data.transforms.objects import CopyPaste
 from xseg.data.transforms.pixels import (

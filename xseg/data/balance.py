@@ -3,6 +3,7 @@
 import numpy as np
 
 from xseg.data.read.images import read_mask
+from xseg.data.sets.classification import ClassificationDataset
 from xseg.data.sets.segmentation import SegmentationDataset
 
 
@@ -24,3 +25,9 @@ def weights_of_counts(counts: np.ndarray) -> list[float]:
     if seen.any():
         weights[seen] = np.sqrt(np.median(counts[seen]) / counts[seen])
     return [round(float(weight), 2) for weight in weights]
+
+
+def balanced_label_weights(dataset: ClassificationDataset) -> list[float]:
+    """One factor a class by `weights_of_counts`, of the number of its images."""
+    labels = [label for index in range(len(dataset)) for label in dataset.labels_of(index)]
+    return weights_of_counts(np.bincount(np.array(labels, np.int64), minlength=len(dataset.classes)))

@@ -1,6 +1,14 @@
 """From samples to a batch; nothing is stacked here."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
 from mmengine.registry import FUNCTIONS
+
+Path_ = str | os.PathLike
+Transforms = Sequence[Callable | dict] | None
 
 
 @FUNCTIONS.register_module()

@@ -48,15 +48,6 @@ def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool
     return backend
 
 
-def unsuited(model: nn.Module) -> str | None:
-    """What of a model cannot be one graph that is exported; None where it can."""
-    if hasattr(model, "detection_head"):
-        return f"two heads, as a {type(model).__name__} has"
-    if hasattr(model.head, "rpn"):
-        return f"a second stage, as {type(model.head).__name__} has"
-    return None
-
-
 def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
     """A deployed model with backbone and head computed by a backend in `dtype`, after comparing it with PyTorch.
 

@@ -19,7 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from backbones.layers import DepthwiseConv
-from xseg.deploy.engines import choose, on_engine, unsuited
+from xseg.deploy.engines import choose, on_engine
+from xseg.deploy.onnx import unsuited
 from xseg.deploy.packing import RELUS, pack, packable, unshare_relus
 from xseg.deploy.runtimes import DTYPES
 

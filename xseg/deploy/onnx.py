@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xseg import __version__
-from xseg.deploy.engines import unsuited
 
 EXAMPLE_HW = (160, 224)  # every map of a pyramid is larger than one pixel: sizes of 1 would be taken for fixed
 CHECKED = ((1, 192, 256), (2, 257, 161))  # images, height, width
@@ -195,3 +194,12 @@ def require(what: str, *packages: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(f"{what} needs {', '.join(missing)}: pip install {' '.join(packages)}")
+
+
+def unsuited(model: nn.Module) -> str | None:
+    """What of a model cannot be one graph that is exported; None where it can."""
+    if hasattr(model, "detection_head"):
+        return f"two heads, as a {type(model).__name__} has"
+    if hasattr(model.head, "rpn"):
+        return f"a second stage, as {type(model.head).__name__} has"
+    return None

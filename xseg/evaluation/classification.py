@@ -12,8 +12,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
-from xseg.data.convert.crops import cut_square
 from xseg.data.read.images import read_image
+from xseg.data.transforms.labels import cut_square
 from xseg.drawing import confusion_picture, panel, write_image
 from xseg.evaluation.confusion import Scores, scores
 from xseg.evaluation.tables import Table, cell, percent

@@ -6,19 +6,19 @@ detections are kept: pycocotools' numbers of the same two files are the measure.
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_coco
 from xseg.data.read.rle import RunLengths, mask_areas, mask_boxes, run_lengths
-from xseg.data.sets.coco import areas_of, boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.sample import Path_
+from xseg.data.sets.coco import areas_of
 from xseg.data.sets.detection import to_xyxy
 from xseg.evaluation.coco import KINDS
 from xseg.evaluation.entries import Entry, Found, Truth
 
-Path_ = str | os.PathLike
 Sizes = dict[int | str, tuple[int, int]]  # image id -> (height, width)
 LVIS_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")  # of images
 

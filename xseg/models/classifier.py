@@ -31,7 +31,7 @@ class Classifier(Model):
         crop_share: which share of the shorter edge that square covers.
         label_smoothing: share of the probability spread over all classes; with `multi_label` over yes and no.
         class_weights: one factor a class in the loss, whose mean is weighted by them too. "balanced" in a config is
-            replaced by `xseg.data.sets.classification.balanced_label_weights` of the training data when training
+            replaced by `xseg.data.balance.balanced_label_weights` of the training data when training
             starts.
         mixup, cutmix: alpha of their Beta distributions, 0 for none; with both, every batch takes one by chance
             (Zhang et al. 2017, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899).

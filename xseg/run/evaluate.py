@@ -12,9 +12,11 @@ from mmengine.dist import is_main_process
 
 from xseg.config import fill_context, fill_num_classes, load_config
 from xseg.engine import keep_freed_memory
+from xseg.engine.processes import processes, quiet
+from xseg.engine.runner import build_runner
 from xseg.evaluation import Table
 from xseg.run.load import resolve_weights, without_downloads
-from xseg.run.train import build_runner, check_launcher, processes, quiet
+from xseg.run.train import check_launcher
 from xseg.weights import load_weights, read_weights
 
 

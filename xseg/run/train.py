@@ -1,12 +1,9 @@
 """`xseg.train(config)`: one training, from a config to a checkpoint. The command `xseg train` is a door to this."""
 
 import itertools
-import logging
 import os
 import tempfile
-import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,27 +13,20 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
-from mmengine.utils.dl_utils import collect_env
 
-from xseg import __version__
 from xseg.config import fill_context, fill_num_classes, load_config
-from xseg.data.balance import balanced_weights
-from xseg.data.sets.classification import balanced_label_weights
+from xseg.data.balance import balanced_label_weights, balanced_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
 from xseg.engine.loops import check_schedule
+from xseg.engine.processes import processes, quiet
 from xseg.engine.resume import check_settings, check_work_dir, clear_work_dir
+from xseg.engine.runner import build_runner
 from xseg.engine.saving import settings_of
 from xseg.models.taps import mute, unseen_taps
 from xseg.weights import Weights, load_weights, read_weights
 
 LAUNCHERS = ("none", "pytorch", "slurm")
-NOISE = (  # warnings that mmengine 0.10.7 causes in today's torch, and that pinned memory has no use on a CPU
-    r".*GradScaler.*is deprecated",
-    r".*autocast.*is deprecated",
-    r".*broadcast_buffers.*",
-    r"'pin_memory' argument is set as true but no accelerator",
-)
 _RUNS = itertools.count()
 
 # What this file puts into a config it names by its registered name: a class would break the config's dump.
@@ -137,31 +127,6 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
         _report(runner)
     if getattr(runner, "stopped_by_signal", None):
         raise SystemExit(128 + runner.stopped_by_signal)
-    return runner
-
-
-def build_runner(cfg: Config) -> Runner:
-    """mmengine's Runner, which says in one line on the screen what it otherwise fills two hundred with.
-
-    The versions of everything stand in the log file, the config beside it.
-    """
-    level = cfg.get("log_level", "INFO")
-    cfg.log_level = "WARNING"
-    runner = Runner.from_cfg(cfg)
-    runner.cfg.log_level = level
-    runner.dump_config()
-    runner.logger.setLevel(level)
-    for handler in sorted(runner.logger.handlers, key=lambda handler: not isinstance(handler, logging.FileHandler)):
-        if isinstance(handler, logging.FileHandler):
-            handler.setLevel(level)
-            runner.logger.info("\n".join(f"{name}: {value}" for name, value in collect_env().items()))
-        elif runner.rank == 0:
-            handler.setLevel(level)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    runner.logger.info(
-        f"xseg {__version__}, torch {torch.__version__}, {device}, {runner.world_size} process(es), "
-        f"seed {runner.seed}, {runner.work_dir}"
-    )
     return runner
 
 
@@ -289,30 +254,6 @@ def _mute_unseen_taps(runner: Runner, fresh: Sequence[str] | None) -> None:
             f"set to zero and stay so: {'; '.join(muted)}. Train on larger crops, or with smaller atrous rates "
             "(model.head.rates) or fewer levels"
         )
-
-
-@contextmanager
-def quiet():
-    with warnings.catch_warnings():
-        for message in NOISE:
-            warnings.filterwarnings("ignore", message=message)
-        yield
-
-
-@contextmanager
-def processes(cfg: Config):
-    """The process group, for the time of the run. mmengine makes it on CUDA; its way on CPU asks for a driver."""
-    group, on_cpu = torch.distributed, not torch.cuda.is_available()
-    ours = cfg.launcher != "none" and not group.is_initialized()
-    if cfg.launcher != "none" and on_cpu:
-        if ours:
-            group.init_process_group("gloo")
-        unused = cfg.get("find_unused_parameters", False)
-        wrapper = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
-        cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", **wrapper)
-    yield  # not closed after an error: the other ranks may be waiting inside, and torchrun ends them
-    if ours and group.is_initialized():
-        group.destroy_process_group()
 
 
 def _report(runner: Runner) -> None:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from xseg.config import find_config, load_config, shipped_configs, suggest
+from xseg.data.sample import Path_
 
-Path_ = str | os.PathLike
 AXES = ("variant", "parameters", "gmac")
 KEYS = {"variants", "sizes", "metric", "paper", "better", "caveat", "axis", "axis_title"}
 SIZE_KEYS = {"config", "options", "seeds", "variants"}

@@ -10,8 +10,10 @@ from PIL import Image
 
 from xseg.cli import main
 from xseg.data import CentreCrop, ClassificationDataset, Draw, ImageFolder, ImageList, ShapesClassification, collate
-from xseg.data.convert.crops import convert_crops, cut_square
-from xseg.data.sets.classification import Labelled, balanced_label_weights
+from xseg.data.balance import balanced_label_weights
+from xseg.data.convert.crops import convert_crops
+from xseg.data.sets.classification import Labelled
+from xseg.data.transforms.labels import cut_square
 
 AUGMENT = [dict(type="RandomResizedCrop", size_hw=(16, 12)), dict(type="RandomFlip")]
 

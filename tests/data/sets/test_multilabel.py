@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from xseg.data import MultiLabelList, RandomFlip, ShapesMultiLabel, collate
-from xseg.data.sets.classification import balanced_label_weights
+from xseg.data.balance import balanced_label_weights
 
 ROWS = [("x/1.png", ["red", "blue"]), ("2.png", []), ("3.png", ["red"])]
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from xseg.data.check.report import Fault, kind_of
+from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_coco
 from xseg.data.read.rle import run_lengths
 from xseg.data.read.voc_xml import read_voc_xml
-from xseg.data.sets.coco import CocoDetection, boxes_of, categories_of, check_reference, path_of, place_of, read_coco
+from xseg.data.sets.coco import CocoDetection, path_of
 from xseg.data.sets.detection import DetectionDataset, to_xyxy
 from xseg.data.sets.voc import class_names, list_files
 

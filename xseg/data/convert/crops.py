@@ -1,4 +1,4 @@
-"""Objects cut out of images: one square window, and a whole VOC detection set turned into a classification set."""
+"""A VOC detection set turned into a classification set: every box cut out as an image."""
 
 import os
 from collections import Counter
@@ -6,30 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import torch
-from torch import Tensor
 
 from xseg.data.read.classes import read_classes
 from xseg.data.read.images import read_image
 from xseg.data.read.voc_xml import VocObject, read_voc_xml
-from xseg.data.sets.segmentation_sets import image_paths, read_split
+from xseg.data.sets.layout import image_paths, read_split
+from xseg.data.transforms.labels import cut_square
 
 SPLITS = ("train", "val")
 _LAYOUT = "JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt"
-
-
-def cut_square(image: Tensor, box_xyxy: Sequence[float], margin: float = 0.1) -> Tensor:
-    """The square around a box, so that a later resize keeps the object's proportions.
-
-    Shapes: (C, H, W) -> (C, side, side), where side is the longer edge of the box, and `margin` of it on either end.
-    Beyond the image its outermost pixels are repeated.
-    """
-    x1, y1, x2, y2 = box_xyxy
-    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))
-    left, top = (round((low + high - side) / 2) for low, high in ((x1, x2), (y1, y2)))
-    rows = torch.arange(top, top + side).clamp(0, image.shape[1] - 1)
-    columns = torch.arange(left, left + side).clamp(0, image.shape[2] - 1)
-    return image[:, rows][:, :, columns]
 
 
 def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: float = 0.1) -> dict[str, dict]:

@@ -16,8 +16,8 @@ from xseg.data.convert.to_coco import CocoImage, Written, check_free, tracked, w
 from xseg.data.read.classes import read_classes
 from xseg.data.read.images import read_image, read_values
 from xseg.data.read.rle import MAX_OUTLINE, encode_masks, mask_areas, run_lengths
+from xseg.data.sample import Path_
 
-Path_ = str | os.PathLike
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 
 

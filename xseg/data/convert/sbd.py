@@ -17,7 +17,7 @@ import numpy as np
 
 from xseg.data.read.classes import VOC_CLASSES, voc_palette
 from xseg.data.read.images import check_regular, write_mask
-from xseg.data.sets.segmentation_sets import read_split
+from xseg.data.sets.layout import read_split
 
 NUM_TRAIN_AUG = 10_582
 

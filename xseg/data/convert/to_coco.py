@@ -13,10 +13,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from xseg.data.read.rle import encode_region
+from xseg.data.sample import Path_
 from xseg.data.sets.cityscapes import CityscapesInstances
 from xseg.data.sets.voc import VOCDetection
 
-Path_ = str | os.PathLike
 DIFFICULT = ("ignore", "keep", "drop")
 
 

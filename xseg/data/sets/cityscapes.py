@@ -18,10 +18,14 @@ from mmengine.registry import DATASETS
 from PIL import Image
 from torch import Tensor
 
+from xseg.data.read import classes as tables
 from xseg.data.read.classes import CITYSCAPES
 from xseg.data.read.images import check_regular, read_ids
+from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.detection import DetectionDataset, ImageFile
-from xseg.data.sets.segmentation_sets import Cityscapes
+from xseg.data.sets.layout import remedy, require_folder
+from xseg.data.sets.panoptic import PanopticDataset
+from xseg.data.sets.segmentation import SegmentationDataset
 
 _THING_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")  # the evaluated ones
 CITYSCAPES_THINGS = tuple(label for label in CITYSCAPES if label.name in _THING_NAMES)
@@ -93,6 +97,48 @@ def instances_of(ids: np.ndarray) -> dict[str, Tensor]:
     )
 
 
+@DATASETS.register_module()
+class Cityscapes(SegmentationDataset):
+    """Cityscapes' fine annotations, 19 classes, read from the labelIds files as downloaded."""
+
+    standard: ClassVar = dict(classes=tables.CITYSCAPES_CLASSES, palette=tables.CITYSCAPES_PALETTE)
+
+    def __init__(self, root: Path_, split: str = "train", transforms: Transforms = (), cache: Path_ | None = None):
+        root = Path(root)
+        image_dir, mask_dir = root / "leftImg8bit" / split, root / "gtFine" / split
+        layout = f"leftImg8bit/{split}/CITY/*_leftImg8bit.png, gtFine/{split}/CITY/*_gtFine_labelIds.png"
+        for folder in (root, image_dir, mask_dir):
+            require_folder(folder, root, layout, _CITYSCAPES_SOURCE)
+        ending = "_leftImg8bit.png"
+        pairs = []
+        for image in sorted(image_dir.glob(f"*/*{ending}")):
+            id = image.name.removesuffix(ending)
+            pairs.append((id, image, mask_dir / image.parent.name / f"{id}_gtFine_labelIds.png"))
+        if not pairs:
+            raise FileNotFoundError(f"{image_dir} holds no CITY/*{ending}; {remedy(root, layout, _CITYSCAPES_SOURCE)}")
+        super().__init__(
+            pairs,
+            tables.CITYSCAPES_CLASSES,
+            tables.CITYSCAPES_PALETTE,
+            transforms,
+            tables.cityscapes_label_map(),
+            cache,
+        )
+
+
+@DATASETS.register_module()
+class CityscapesPanoptic(PanopticDataset):
+    """Cityscapes' 19 classes, from gtFine's labelIds and instanceIds; 8 of them are things, groups are crowds."""
+
+    standard: ClassVar = dict(
+        **Cityscapes.standard,
+        things=tuple(Cityscapes.standard["classes"].index(name) for name in CityscapesInstances.standard["classes"]),
+    )
+
+    def __init__(self, root: Path_, split: str = "train", transforms: Transforms = None):
+        super().__init__(CityscapesInstances(root, split, with_masks=True), Cityscapes(root, split), transforms)
+
+
 def _size_hw(path: Path) -> tuple[int, int]:
     check_regular(path)
     try:
@@ -100,3 +146,6 @@ def _size_hw(path: Path) -> tuple[int, int]:
             return file.height, file.width
     except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error
+
+
+_CITYSCAPES_SOURCE = "https://www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"

@@ -1,31 +1,24 @@
-"""Data sets of one label an image: folders, a list in a CSV file, and drawn shapes.
+"""Data sets of one label an image: folders, and a list in a CSV file.
 
 A sample is dict(image (3, H, W) uint8 RGB, label int, meta=dict(id, path, size_hw)), size_hw before the transforms; an
 image that is cut out of a larger one has its `box_xyxy` in meta, too.
 """
 
 import csv
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from mmengine.registry import DATASETS, TRANSFORMS
 from torch import Tensor
 from torchvision import tv_tensors
 
-from xseg.data.balance import weights_of_counts
-from xseg.data.convert.crops import cut_square
 from xseg.data.draw import DrawnDataset
-from xseg.data.read.classes import SHAPES_CLASSES
 from xseg.data.read.images import IMAGE_SUFFIXES, compact, read_image
-from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
-
-Path_ = str | os.PathLike
-Transforms = Sequence[Callable | dict] | None
+from xseg.data.sample import Path_, Transforms
+from xseg.data.transforms.labels import cut_square
 
 
 class Labelled(NamedTuple):
@@ -158,47 +151,6 @@ class ImageList(ClassificationDataset):
                 raise ValueError(f"{root / split}.csv: line {line}: {label!r} is none of the classes {few(names)}")
         images = [Labelled(path, str(root / path), label_of[label]) for _, path, label in rows]
         super().__init__(images, names, transforms)
-
-
-@DATASETS.register_module()
-class ShapesClassification(ClassificationDataset):
-    """The objects of `Shapes`, each cut out of its scene: circle, square, triangle or ring.
-
-    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
-
-    Args:
-        num_images: scenes per split, dict(train=…, val=…); each holds 1 to 5 objects.
-        min_area: of an object, in pixels; less is seen of some behind others, and they are left out.
-    """
-
-    def __init__(
-        self,
-        root: Path_ = "data/shapes",
-        split: str = "train",
-        num_images: dict[str, int] | None = None,
-        size_hw: Sequence[int] = (128, 128),
-        seed: int = 0,
-        min_area: int = 200,
-        transforms: Transforms = None,
-    ):
-        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
-        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
-        file_of = {image["id"]: image["file_name"] for image in content["images"]}
-        images = []
-        for item in content["annotations"]:
-            x, y, width, height = item["bbox"]
-            if item["area"] >= min_area:
-                name = file_of[item["image_id"]]
-                box_xyxy = (x, y, x + width, y + height)
-                path = str(Path(root) / "JPEGImages" / name)
-                images.append(Labelled(f"{Path(name).stem}_{item['id']}", path, item["category_id"] - 1, box_xyxy))
-        super().__init__(images, SHAPES_CLASSES[1:], transforms)
-
-
-def balanced_label_weights(dataset: ClassificationDataset) -> list[float]:
-    """One factor a class by `weights_of_counts`, of the number of its images."""
-    labels = [label for index in range(len(dataset)) for label in dataset.labels_of(index)]
-    return weights_of_counts(np.bincount(np.array(labels, np.int64), minlength=len(dataset.classes)))
 
 
 def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:

@@ -1,19 +1,17 @@
-"""COCO's JSON, 2017 layout or any other: boxes and instance masks of numbered images, in numbered categories."""
+"""COCO's JSON, 2017 layout or any other: data sets of it."""
 
-import json
 import os
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from mmengine.registry import DATASETS
 
+from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_coco
 from xseg.data.read.rle import run_lengths
+from xseg.data.sample import Path_
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
-from xseg.data.sets.segmentation_sets import require_folder
-from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
-
-Path_ = str | os.PathLike
+from xseg.data.sets.layout import require_folder
 
 
 @DATASETS.register_module()
@@ -61,65 +59,7 @@ class CocoDetection(DetectionDataset):
         super().__init__(files, objects, names, palette, category_ids, transforms, keep_empty)
 
 
-@DATASETS.register_module()
-class ShapesDetection(CocoDetection):
-    """The scenes of `Shapes` with a box and a mask around what is seen of each object; written on first use.
-
-    Classes are circle, square, triangle and ring. Give `num_images`, `size_hw` and `seed` as to `Shapes`: both read
-    one folder.
-    """
-
-    def __init__(
-        self,
-        root: Path_ = "data/shapes",
-        split: str = "train",
-        num_images: dict[str, int] | None = None,
-        size_hw: Sequence[int] = (128, 128),
-        seed: int = 0,
-        transforms: Sequence[Callable | dict] | None = None,
-        with_masks: bool = False,
-        keep_empty: bool = True,
-    ):
-        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
-        file = f"annotations/instances_{split}.json"
-        super().__init__(
-            "JPEGImages", file, root=root, transforms=transforms, with_masks=with_masks, keep_empty=keep_empty
-        )
-
-
 _COCO_SOURCE = "https://cocodataset.org (train2017.zip, val2017.zip, annotations_trainval2017.zip)"
-
-
-def read_coco(path: Path_) -> dict:
-    """The JSON's dict(images, annotations, categories, …); ValueError or FileNotFoundError naming the file."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        there = ", ".join(sorted(other.name for other in Path(path).parent.glob("*.json"))) or "none"
-        raise FileNotFoundError(f"{path}: no such annotation file; JSON files there: {there}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON, or not whole: {error}; copy it again") from error
-    keys = ("images", "annotations", "categories")
-    missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
-    if missing:
-        raise ValueError(f"{path} has no list of {', '.join(missing)}; COCO's JSON holds {', '.join(keys)}")
-    return content
-
-
-def categories_of(content: dict, file: Path, classes: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
-    """Names and category ids in the order of labels: by ascending id, or as `classes` asks."""
-    for number, row in enumerate(content["categories"]):
-        if not isinstance(row, dict) or row.get("id") is None or row.get("name") is None:
-            raise ValueError(f"{file}: category {number} (from 0) has no id or no name; write both there")
-    rows = sorted(content["categories"], key=lambda row: row["id"])
-    if len({row["id"] for row in rows}) < len(rows):
-        raise ValueError(f"{file}: two categories have one id; give each its own")
-    if classes is None:
-        return [str(row["name"]) for row in rows], [row["id"] for row in rows]
-    id_of = {str(row["name"]): row["id"] for row in rows}
-    if unknown := [name for name in classes if name not in id_of]:
-        raise ValueError(f"{file} has no category {', '.join(unknown)}; it has {', '.join(id_of)}")
-    return list(classes), [id_of[name] for name in classes]
 
 
 def path_of(name: object, folder: Path, root: Path | None, place: str) -> Path:
@@ -186,17 +126,6 @@ def _objects(
     )
 
 
-def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
-    """(A, 4) float64 x, y, width, height as stated; ValueError naming the annotation where there is none."""
-    boxes = np.zeros((len(rows), 4))
-    for index, row in enumerate(rows):
-        box = row.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
-            raise ValueError(f"{place_of(file, row)}: bbox must be [x, y, width, height], got {box}")
-        boxes[index] = box
-    return boxes
-
-
 def areas_of(rows: list[dict], file: Path) -> np.ndarray:
     """(A,) float64 pixels as stated, NaN where they are not; ValueError naming an annotation with another value."""
     areas = np.full(len(rows), np.nan)
@@ -222,15 +151,3 @@ def _masks(rows: list[dict], file: Path, sizes_hw: np.ndarray, valid: np.ndarray
             code = ""
         counts.append(code.encode("ascii"))
     return np.array(counts, dtype=object)
-
-
-def check_reference(file: Path, row: dict, image_ids: Container, category_ids: Container) -> None:
-    """ValueError naming an annotation whose image or category the file does not have."""
-    for key, ids in (("image_id", image_ids), ("category_id", category_ids)):
-        if row.get(key) not in ids:
-            place = place_of(file, row)
-            raise ValueError(f"{place}: {key} {row.get(key)} is not in the file; add it or remove this")
-
-
-def place_of(file: Path, row: dict) -> str:
-    return f"{file}: annotation {row.get('id', '(without id)')}"

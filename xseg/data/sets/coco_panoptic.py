@@ -1,6 +1,5 @@
 """COCO's panoptic annotations as samples with objects and a mask of all classes."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,13 +9,13 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from xseg.data.read.classes import IGNORE, check_classes, voc_palette
+from xseg.data.read.coco import read_coco
 from xseg.data.read.images import read_image
-from xseg.data.sets.coco import path_of, read_coco
+from xseg.data.sample import Path_
+from xseg.data.sets.coco import path_of
 from xseg.data.sets.detection import DetectionDataset, ImageFile
-from xseg.data.sets.segmentation_sets import require_folder
+from xseg.data.sets.layout import require_folder
 from xseg.data.transforms.pixels import boxes_around
-
-Path_ = str | os.PathLike
 
 
 @DATASETS.register_module()

@@ -1,4 +1,4 @@
-"""Data sets of any number of labels an image: a list in a CSV or JSON file, and drawn scenes.
+"""Data sets of any number of labels an image: a list in a CSV or JSON file.
 
 A sample is that of `xseg.data.sets.classification`, but its label is (num_classes,) float32: 1 for each
 class the image has, else 0.
@@ -13,9 +13,8 @@ import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from xseg.data.read.classes import SHAPES_CLASSES
-from xseg.data.sets.classification import ClassificationDataset, Labelled, Path_, Transforms, class_names, few
-from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
+from xseg.data.sample import Path_, Transforms
+from xseg.data.sets.classification import ClassificationDataset, Labelled, class_names, few
 
 SEPARATOR = "|"
 _REMEDY = f"write a CSV file with the columns path,labels (names joined by {SEPARATOR}) or a JSON list of them"
@@ -68,39 +67,6 @@ class MultiLabelList(MultiLabelDataset):
                 raise ValueError(f"{path}: {place}: {unknown[0]!r} is none of the classes {few(names)}")
         images = [Labelled(name, str(root / name), tuple(map(label_of.get, labels))) for _, name, labels in rows]
         super().__init__(images, names, transforms)
-
-
-@DATASETS.register_module()
-class ShapesMultiLabel(MultiLabelDataset):
-    """The scenes of `Shapes`, with the classes that are in each: circle, square, triangle, ring.
-
-    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
-
-    Args:
-        num_images: scenes per split, dict(train=…, val=…).
-        min_area: of an object, in pixels, that makes its class count; less is seen of some behind others.
-    """
-
-    def __init__(
-        self,
-        root: Path_ = "data/shapes",
-        split: str = "train",
-        num_images: dict[str, int] | None = None,
-        size_hw: Sequence[int] = (128, 128),
-        seed: int = 0,
-        min_area: int = 200,
-        transforms: Transforms = None,
-    ):
-        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
-        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
-        labels: dict[int, set[int]] = {image["id"]: set() for image in content["images"]}
-        for item in content["annotations"]:
-            if item["area"] >= min_area:
-                labels[item["image_id"]].add(item["category_id"] - 1)
-        folder = Path(root) / "JPEGImages"
-        paths = {image["id"]: folder / image["file_name"] for image in content["images"]}
-        images = [Labelled(path.stem, str(path), tuple(sorted(labels[id]))) for id, path in paths.items()]
-        super().__init__(images, SHAPES_CLASSES[1:], transforms)
 
 
 def read_list(path: Path) -> list[Row]:

@@ -1,21 +1,13 @@
 """Data sets for models that see every pixel and every object: instances of the things, and a mask of all classes."""
 
-import os
-from collections.abc import Callable, Sequence
-from typing import ClassVar
-
 import numpy as np
 from mmengine.registry import DATASETS
 from torch import Tensor
 
 from xseg.data.read.images import read_mask
-from xseg.data.sets.cityscapes import CityscapesInstances
-from xseg.data.sets.coco import ShapesDetection
+from xseg.data.sample import Transforms
 from xseg.data.sets.detection import DetectionDataset
-from xseg.data.sets.segmentation_sets import Cityscapes, SegmentationDataset, Shapes
-
-Path_ = str | os.PathLike
-Transforms = Sequence[Callable | dict] | None
+from xseg.data.sets.segmentation import SegmentationDataset
 
 
 @DATASETS.register_module()
@@ -55,33 +47,3 @@ class PanopticDataset(DetectionDataset):
         if tuple(mask.shape) != tuple(size_hw):
             raise ValueError(f"{self.mask_of[path]} is {tuple(mask.shape)} (H, W), but {path} is {tuple(size_hw)}")
         return self.instances.objects_of(index) | dict(mask=self.semantic.map_labels(mask, self.mask_of[path]))
-
-
-@DATASETS.register_module()
-class ShapesPanoptic(PanopticDataset):
-    """`Shapes` and `ShapesDetection` as one: the background is stuff, everything else a thing."""
-
-    def __init__(
-        self,
-        root: Path_ = "data/shapes",
-        split: str = "train",
-        num_images: dict[str, int] | None = None,
-        size_hw: Sequence[int] = (128, 128),
-        seed: int = 0,
-        transforms: Transforms = None,
-    ):
-        drawn = dict(root=root, split=split, num_images=num_images, size_hw=size_hw, seed=seed)
-        super().__init__(ShapesDetection(**drawn, with_masks=True), Shapes(**drawn), transforms)
-
-
-@DATASETS.register_module()
-class CityscapesPanoptic(PanopticDataset):
-    """Cityscapes' 19 classes, from gtFine's labelIds and instanceIds; 8 of them are things, groups are crowds."""
-
-    standard: ClassVar = dict(
-        **Cityscapes.standard,
-        things=tuple(Cityscapes.standard["classes"].index(name) for name in CityscapesInstances.standard["classes"]),
-    )
-
-    def __init__(self, root: Path_, split: str = "train", transforms: Transforms = None):
-        super().__init__(CityscapesInstances(root, split, with_masks=True), Cityscapes(root, split), transforms)

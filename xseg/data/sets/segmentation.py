@@ -1,7 +1,7 @@
 """What all segmentation data sets share: reading, checking and augmenting pairs of an image and a mask."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,10 +15,9 @@ from xseg.data.cache import DecodedCache
 from xseg.data.draw import DrawnDataset
 from xseg.data.read.classes import IGNORE, check_classes, read_classes, voc_palette
 from xseg.data.read.images import compact, read_image, read_mask
+from xseg.data.sample import Path_, Transforms
 
 Pair = tuple[str, Path, Path | None]  # id, image, mask
-Path_ = str | os.PathLike
-Transforms = Sequence[Callable | dict] | None
 
 
 @DATASETS.register_module()

@@ -1,4 +1,4 @@
-"""PASCAL VOC's boxes: one XML file an image, coordinates counted from 1."""
+"""PASCAL VOC: masks, and boxes from one XML file an image, whose coordinates count from 1."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,12 +8,13 @@ from typing import ClassVar
 import numpy as np
 from mmengine.registry import DATASETS
 
+from xseg.data.read import classes as tables
 from xseg.data.read.classes import VOC_CLASSES, read_classes, voc_palette
 from xseg.data.read.voc_xml import read_voc_xml
+from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xywh
-from xseg.data.sets.segmentation_sets import image_paths, read_split, require_folder
-
-Path_ = str | os.PathLike
+from xseg.data.sets.layout import image_paths, read_split, require_folder
+from xseg.data.sets.segmentation import SegmentationDataset
 
 
 @DATASETS.register_module()
@@ -86,6 +87,40 @@ def class_names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str,
     return tuple(classes)
 
 
+@DATASETS.register_module()
+class VOC(SegmentationDataset):
+    """PASCAL VOC, and any data set in its layout.
+
+    Args:
+        split: names `ImageSets/Segmentation/{split}.txt`, e.g. "train", "val", or SBD's "train_aug".
+        mask_dir: "SegmentationClass", or "SegmentationClassAug" after `convert_sbd`.
+        classes: names, or the path of a classes.txt; None is `{root}/classes.txt`, and VOC's 21 without that file.
+    """
+
+    standard: ClassVar = dict(classes=tables.VOC_CLASSES, palette=voc_palette(len(tables.VOC_CLASSES)))
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        mask_dir: str = "SegmentationClass",
+        classes: Sequence[str] | Path_ | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        transforms: Transforms = (),
+        cache: Path_ | None = None,
+    ):
+        root = Path(root)
+        image_dir, lists = root / "JPEGImages", root / "ImageSets" / "Segmentation"
+        for folder in (root, image_dir, root / mask_dir, lists):
+            require_folder(folder, root, f"JPEGImages/, {mask_dir}/, ImageSets/Segmentation/{split}.txt", _VOC_SOURCE)
+        ids = read_split(lists / f"{split}.txt")
+        images = image_paths(image_dir, ids)
+        pairs = [(id, image, root / mask_dir / f"{id}.png") for id, image in zip(ids, images, strict=True)]
+        if classes is None:
+            classes = root / "classes.txt" if (root / "classes.txt").exists() else tables.VOC_CLASSES
+        super().__init__(pairs, classes, palette, transforms, cache=cache)
+
+
 def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[tuple]]:
     """(height, width), and (number, label, difficult, xmin, ymin, xmax, ymax) per object, as the file has them."""
     size_hw, objects = read_voc_xml(path)
@@ -123,3 +158,9 @@ def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], d
         area=stated_xywh[:, 2:].prod(axis=1),
         difficult=table[valid, 3].astype(bool),
     )
+
+
+_VOC_SOURCE = (
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012; "
+    "SegmentationClassAug by `xseg data convert sbd`)"
+)

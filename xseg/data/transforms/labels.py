@@ -4,7 +4,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.registry import TRANSFORMS
+from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
@@ -49,3 +51,17 @@ def centre_crop(image: Any, size: int, share: float) -> Any:
     """Resize the shorter edge to size / share (bicubic), then cut the middle square of size x size pixels out."""
     resized = F.resize(image, [int(size / share)], InterpolationMode.BICUBIC, antialias=True)
     return F.center_crop(resized, [size, size])
+
+
+def cut_square(image: Tensor, box_xyxy: Sequence[float], margin: float = 0.1) -> Tensor:
+    """The square around a box, so that a later resize keeps the object's proportions.
+
+    Shapes: (C, H, W) -> (C, side, side), where side is the longer edge of the box, and `margin` of it on either end.
+    Beyond the image its outermost pixels are repeated.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))
+    left, top = (round((low + high - side) / 2) for low, high in ((x1, x2), (y1, y2)))
+    rows = torch.arange(top, top + side).clamp(0, image.shape[1] - 1)
+    columns = torch.arange(left, left + side).clamp(0, image.shape[2] - 1)
+    return image[:, rows][:, :, columns]

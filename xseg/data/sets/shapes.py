@@ -1,0 +1,151 @@
+"""The drawn shapes as data sets of every task; how they are drawn: `xseg.data.sets.shapes_drawing`."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmengine.registry import DATASETS
+
+from xseg.data.read import classes as tables
+from xseg.data.read.classes import SHAPES_CLASSES
+from xseg.data.sample import Path_, Transforms
+from xseg.data.sets.classification import ClassificationDataset, Labelled
+from xseg.data.sets.coco import CocoDetection
+from xseg.data.sets.multilabel import MultiLabelDataset
+from xseg.data.sets.panoptic import PanopticDataset
+from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
+from xseg.data.sets.voc import VOC
+
+
+@DATASETS.register_module()
+class Shapes(VOC):
+    """Drawn scenes of circles, squares, triangles and rings, written to `root` in VOC layout on first use.
+
+    All splits share one folder, so give each the same `num_images`, `size_hw` and `seed`; other values rewrite it.
+
+    Args:
+        num_images: per split, dict(train=…, val=…).
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        transforms: Transforms = (),
+    ):
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
+        super().__init__(root, split, classes=tables.SHAPES_CLASSES, transforms=transforms)
+
+
+@DATASETS.register_module()
+class ShapesDetection(CocoDetection):
+    """The scenes of `Shapes` with a box and a mask around what is seen of each object; written on first use.
+
+    Classes are circle, square, triangle and ring. Give `num_images`, `size_hw` and `seed` as to `Shapes`: both read
+    one folder.
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        transforms: Sequence[Callable | dict] | None = None,
+        with_masks: bool = False,
+        keep_empty: bool = True,
+    ):
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
+        file = f"annotations/instances_{split}.json"
+        super().__init__(
+            "JPEGImages", file, root=root, transforms=transforms, with_masks=with_masks, keep_empty=keep_empty
+        )
+
+
+@DATASETS.register_module()
+class ShapesClassification(ClassificationDataset):
+    """The objects of `Shapes`, each cut out of its scene: circle, square, triangle or ring.
+
+    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
+
+    Args:
+        num_images: scenes per split, dict(train=…, val=…); each holds 1 to 5 objects.
+        min_area: of an object, in pixels; less is seen of some behind others, and they are left out.
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        min_area: int = 200,
+        transforms: Transforms = None,
+    ):
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
+        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
+        file_of = {image["id"]: image["file_name"] for image in content["images"]}
+        images = []
+        for item in content["annotations"]:
+            x, y, width, height = item["bbox"]
+            if item["area"] >= min_area:
+                name = file_of[item["image_id"]]
+                box_xyxy = (x, y, x + width, y + height)
+                path = str(Path(root) / "JPEGImages" / name)
+                images.append(Labelled(f"{Path(name).stem}_{item['id']}", path, item["category_id"] - 1, box_xyxy))
+        super().__init__(images, SHAPES_CLASSES[1:], transforms)
+
+
+@DATASETS.register_module()
+class ShapesMultiLabel(MultiLabelDataset):
+    """The scenes of `Shapes`, with the classes that are in each: circle, square, triangle, ring.
+
+    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
+
+    Args:
+        num_images: scenes per split, dict(train=…, val=…).
+        min_area: of an object, in pixels, that makes its class count; less is seen of some behind others.
+    """
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        min_area: int = 200,
+        transforms: Transforms = None,
+    ):
+        write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
+        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
+        labels: dict[int, set[int]] = {image["id"]: set() for image in content["images"]}
+        for item in content["annotations"]:
+            if item["area"] >= min_area:
+                labels[item["image_id"]].add(item["category_id"] - 1)
+        folder = Path(root) / "JPEGImages"
+        paths = {image["id"]: folder / image["file_name"] for image in content["images"]}
+        images = [Labelled(path.stem, str(path), tuple(sorted(labels[id]))) for id, path in paths.items()]
+        super().__init__(images, SHAPES_CLASSES[1:], transforms)
+
+
+@DATASETS.register_module()
+class ShapesPanoptic(PanopticDataset):
+    """`Shapes` and `ShapesDetection` as one: the background is stuff, everything else a thing."""
+
+    def __init__(
+        self,
+        root: Path_ = "data/shapes",
+        split: str = "train",
+        num_images: dict[str, int] | None = None,
+        size_hw: Sequence[int] = (128, 128),
+        seed: int = 0,
+        transforms: Transforms = None,
+    ):
+        drawn = dict(root=root, split=split, num_images=num_images, size_hw=size_hw, seed=seed)
+        super().__init__(ShapesDetection(**drawn, with_masks=True), Shapes(**drawn), transforms)
