@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xseg.benchmark.sections import Section
+from xseg.evaluation.tables import Table
 
 
 def report_of(section: Section, machine: dict) -> dict:
@@ -77,8 +78,7 @@ def write_report(report: dict, out: Path) -> None:
     for name, section in report["sections"].items():
         lines += ["", f"## {name}"]
         for group, rows in grouped(section["rows"]).items():
-            lines += ["", f"{group}:", "", _line(COLUMNS), _line(["---"] * len(COLUMNS))]
-            lines += [_line(cells(row)) for row in rows]
+            lines += ["", f"{group}:", "", *Table(COLUMNS, [cells(row) for row in rows]).markdown()]
         lines += ["", *(f"- {note}" for note in notes(section))]
         if curves := [row for row in section["rows"] if row["x"] is not None]:
             draw_curves(grouped(curves), out / f"{name}.png")
@@ -91,10 +91,6 @@ def grouped(rows: Sequence[dict], key: str = "group") -> dict[str, list[dict]]:
     for row in rows:
         groups.setdefault(row[key], []).append(row)
     return groups
-
-
-def _line(values: Sequence[str]) -> str:
-    return f"| {' | '.join(values)} |"
 
 
 def notes(section: dict) -> list[str]:
@@ -122,17 +118,11 @@ def draw_curves(groups: dict[str, list[dict]], path: Path) -> None:
 
 def print_report(report: dict) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     console.print(headline(report))
     for name, section in report["sections"].items():
         for group, rows in grouped(section["rows"]).items():
-            table = Table(COLUMNS[0], title=f"{name}: {group}", title_justify="left")
-            for column in COLUMNS[1:]:
-                table.add_column(column, justify="right")
-            for row in rows:
-                table.add_row(*cells(row))
-            console.print(table)
+            console.print(Table(COLUMNS, [cells(row) for row in rows]).rich(title=f"{name}: {group}"))
         for note in notes(section):
             console.print(note)

@@ -12,7 +12,7 @@ from xseg.drawing import curves_picture, draw_boxes, legend, panel, write_image
 from xseg.evaluation.coco import AREAS, IOUS, RECALLS, CocoScores
 from xseg.evaluation.entries import Entry, Found
 from xseg.evaluation.errors import CORRECT, ERRORS, Verdict, error_scores, judge
-from xseg.evaluation.tables import percent
+from xseg.evaluation.tables import Table, percent
 
 SURE = 0.5  # detections from this score on are drawn, and rank the images
 CURVES = slice(0, None, 2)  # of IOUS: 0.5, 0.6, …, 0.9 are drawn, all are written
@@ -136,9 +136,8 @@ def page(found: dict[str, dict], pictures: Sequence[str], num_images: int) -> st
 
 
 def table_lines(columns: Sequence[str], rows: dict[str, dict]) -> list[str]:
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)]]
-    lines += [[name, *map(number, values.values())] for name, values in rows.items()]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    """Lines of a Markdown table: the name of each row, then its numbers."""
+    return Table(columns, [[name, *map(number, row.values())] for name, row in rows.items()]).markdown("---:")
 
 
 def number(value: float | int | str | None) -> str:

@@ -1,28 +1,58 @@
-"""What a metric tells after an evaluation besides its numbers in the log.
+"""Tables of text: one class that Markdown pages and the screen are made from."""
 
-`xseg.evaluate` asks every metric that has them for
-    report() -> dict: plain values for metrics.json.
-    table() -> Table: what is shown on the screen.
-    write(out) -> list of str: pictures and lists, written into the folder `out`; names of the files and folders.
-and sets `num_worst`, how many of the worst images are drawn, where a metric has it.
-"""
+from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import rich.table
 
 
 class Table(NamedTuple):
-    """Text cells: one row a class, and below them the totals."""
+    """Text cells: column titles, one row per class (or variant, or candidate), and rows of totals below."""
 
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    totals: list[tuple[str, ...]]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    totals: Sequence[Sequence[str]] = ()
+
+    def markdown(self, rule: str = "---") -> list[str]:
+        """Lines of a Markdown table; totals follow the rows, "|" inside a cell is escaped.
+
+        Args:
+            rule: of all columns after the first; "---:" aligns them to the right.
+        """
+        rules = ["---", *[rule] * (len(self.columns) - 1)]
+        head, *body = ([text.replace("|", r"\|") for text in line] for line in (self.columns, *self.rows, *self.totals))
+        return [f"| {' | '.join(line)} |" for line in (head, rules, *body)]
+
+    def rich(self, left: Sequence[int] = (0,), **style) -> rich.table.Table:
+        """The table for a rich console; cells are shown as they are, without rich's markup.
+
+        Args:
+            left: positions of the columns that are aligned to the left; the others are aligned to the right.
+            style: arguments of `rich.table.Table`, such as title and box.
+        """
+        from rich.markup import escape
+        from rich.table import Table as RichTable
+
+        table = RichTable(title_justify="left", **style)
+        for position, column in enumerate(self.columns):
+            table.add_column(escape(column), justify="left" if position in left else "right")
+        for row in self.rows:
+            table.add_row(*map(escape, row))
+        if self.totals:
+            table.add_section()
+        for row in self.totals:
+            table.add_row(*map(escape, row))
+        return table
 
 
 def percent(share: float | None) -> float | None:
-    """0..1 -> percent with four decimals."""
+    """A share in 0..1 as a percentage with four decimals."""
     return None if share is None else round(100 * share, 4)
 
 
 def cell(value: float | None) -> str:
-    """A percentage in a table; None where there is nothing to say of a class."""
+    """A percentage of a class as text; None means that the ground truth does not contain the class."""
     return "not in ground truth" if value is None else f"{value:.2f}"

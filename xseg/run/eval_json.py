@@ -63,10 +63,7 @@ class FileReport(NamedTuple):
 
     def markdown(self) -> str:
         """The table and the twelve numbers."""
-        columns, rows, totals = self.table()
-        body = [columns, tuple("---" for _ in columns), *rows, *totals]
-        table = "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in body)
-        return f"{table}\n\n```\n{chr(10).join(self.lines())}\n```\n"
+        return "\n".join([*self.table().markdown(), "", "```", *self.lines(), "```", ""])
 
 
 def evaluate_json(
@@ -104,20 +101,9 @@ def evaluate_json(
 def print_report(report: FileReport) -> None:
     """The twelve lines, then a table of the classes."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table as Shown
 
     print(*report.lines(), sep="\n")
-    columns, rows, totals = report.table()
-    shown = Shown(title=f"{report.num_images} images", title_justify="left")
-    for number, column in enumerate(columns):
-        shown.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        shown.add_row(*map(escape, row))
-    shown.add_section()
-    for row in totals:
-        shown.add_row(*row)
-    Console(soft_wrap=True).print(shown)
+    Console(soft_wrap=True).print(report.table().rich(title=f"{report.num_images} images"))
 
 
 def _line(number: Number, share: float | None) -> str:

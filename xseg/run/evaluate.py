@@ -144,19 +144,10 @@ def report_of(metrics: list, out: Path, **facts) -> Report:
 
 def print_report(report: Report, out: Path) -> None:
     """A table for every metric, and where the pictures are."""
-    from rich import table
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    for index, (columns, rows, totals) in enumerate(report.tables):
+    for index, table in enumerate(report.tables):
         title = None if index else f"{report['images']} images in {report['seconds']:.1f} s"
-        shown = table.Table(title=title, title_justify="left")
-        for number, column in enumerate(columns):
-            shown.add_column(column, justify="right" if number else "left")
-        for row in rows:
-            shown.add_row(*row)
-        shown.add_section()
-        for row in totals:
-            shown.add_row(*row)
-        console.print(shown)
+        console.print(table.rich(title=title))
     console.print(f"{out}/{', '.join(report.files)}", highlight=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from xseg.benchmark.timing import cpu_name
+from xseg.evaluation.tables import Table
 from xseg.study.running import Cost, Result
 from xseg.study.study import Study
 
@@ -112,8 +113,7 @@ def remarks(report: dict) -> list[str]:
 
 
 def markdown(report: dict) -> str:
-    rows = [columns(report), ["---"] * len(COLUMNS), *(cells(row) for row in report["rows"])]
-    table = [f"| {' | '.join(row)} |" for row in rows]
+    table = Table(columns(report), [cells(row) for row in report["rows"]]).markdown()
     lines = [f"# {report['title']}", "", headline(report), "", *table, "", *(f"- {line}" for line in remarks(report))]
     return "\n".join(lines) + "\n"
 
@@ -121,20 +121,17 @@ def markdown(report: dict) -> str:
 def print_costs(study: Study, costs: dict[str, Cost]) -> None:
     """The grid before anything is trained."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("variant", box=None, pad_edge=False)
-    for column in ("parameters", "GMAC", "of the first"):
-        table.add_column(column, justify="right")
-    table.add_column("overrides")
+    rows = []
     first = next(iter(costs.values()))
     for variant, cost in costs.items():
         share = f"{100 * cost.parameters / first.parameters:.1f} %"
         changed = ", ".join(f"{key}={value}" for key, value in study.variants[variant].items())
-        table.add_row(variant, f"{cost.parameters:,}", f"{cost.gmac:.4g}", share, changed)
+        rows.append((variant, f"{cost.parameters:,}", f"{cost.gmac:.4g}", share, changed))
     console = Console(width=160, highlight=False)
     console.print(
         f"{study.title}\n{study.size}: config {Path(study.config).stem}, seeds {', '.join(map(str, study.seeds))}"
     )
-    console.print(table)
+    table = Table(("variant", "parameters", "GMAC", "of the first", "overrides"), rows)
+    console.print(table.rich(left=(0, 4), box=None, pad_edge=False))
     console.print(f"{len(costs) * len(study.seeds)} runs")
