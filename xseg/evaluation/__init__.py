@@ -8,6 +8,7 @@ from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
 from xseg.evaluation.entries import Entry, Found, Truth, entry_of
 from xseg.evaluation.errors import ERRORS, ErrorScores, Verdict, error_scores, judge
+from xseg.evaluation.metric import Metric
 from xseg.evaluation.multilabel import MisrankedImage, MultiLabelMetric, average_precision_at
 from xseg.evaluation.panoptic import PanopticMetric, PanopticScores, panoptic_counts, panoptic_scores
 from xseg.evaluation.segmentation import SegmentationMetric, WorstImage
@@ -23,6 +24,7 @@ __all__ = [
     "Entry",
     "ErrorScores",
     "Found",
+    "Metric",
     "MisjudgedImage",
     "MisrankedImage",
     "MultiLabelMetric",

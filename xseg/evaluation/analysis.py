@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from xseg.data.read.images import read_image
-from xseg.drawing import curves_picture, draw_boxes, legend, panel, write_image
+from xseg.drawing import curves_picture, draw_boxes, legend, panel
 from xseg.evaluation.coco import AREAS, IOUS, RECALLS, CocoScores
 from xseg.evaluation.entries import Entry, Found
 from xseg.evaluation.errors import CORRECT, ERRORS, Verdict, error_scores, judge
+from xseg.evaluation.metric import write_worst
 from xseg.evaluation.tables import Table, percent
 
 SURE = 0.5  # detections from this score on are drawn, and rank the images
@@ -46,12 +47,10 @@ def write_analysis(
     for kind, values in scores.items():
         names = [f"{iou:.2f}" for iou in IOUS[CURVES]]
         curves_picture(out / f"curves.{kind}.png", values.precision[CURVES, :, :, 0], RECALLS, names, classes)
-    for stale in out.glob("worst/*_errors*.jpg"):
-        stale.unlink()
-    pictures = []
-    for rank, item in enumerate(worst_images(entries, next(iter(scores)), num_worst), start=1):
-        pictures.append(f"worst/{rank:02d}_errors{item.num_errors}_{Path(str(item.entry.id)).name}.jpg")
-        write_image(out / pictures[-1], draw_errors(item, classes))
+    worst = worst_images(entries, next(iter(scores)), num_worst)
+    names = [f"errors{item.num_errors}_{Path(str(item.entry.id)).name}" for item in worst]
+    drawn = (draw_errors(item, classes) for item in worst)
+    pictures = write_worst(out, zip(names, drawn, strict=True), stale="*_errors*.jpg")
     (out / "report.md").write_text(page(found, pictures, len(entries)))
     return ["analysis.json", *(f"curves.{kind}.png" for kind in scores), *["worst/"] * bool(pictures), "report.md"]
 

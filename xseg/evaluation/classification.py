@@ -1,25 +1,22 @@
-"""Accuracy of classifiers: a confusion matrix of images, summed exactly over any number of processes."""
+"""Accuracy of classifiers, from a confusion matrix of images."""
 
 import csv
-import heapq
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, all_reduce
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
 from xseg.data.read.images import read_image
 from xseg.data.transforms.labels import cut_square
-from xseg.drawing import confusion_picture, panel, write_image
+from xseg.drawing import confusion_picture, panel
 from xseg.evaluation.confusion import Scores, scores
-from xseg.evaluation.tables import Table, cell, percent
+from xseg.evaluation.metric import Metric, write_worst
+from xseg.evaluation.tables import Table, cell, percent, shown_classes
 
 TOP = 5
-MOST_ROWS = 40  # of classes in a table on the screen
 MOST_DRAWN = 100  # classes in the picture of a confusion matrix
 
 
@@ -54,28 +51,24 @@ def rank_of_truth(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 @METRICS.register_module()
-class ClassificationMetric(BaseMetric):
+class ClassificationMetric(Metric):
     """Accuracy "top1", with more than five classes "top5", and mean class accuracy "mAcc", in percent.
 
-    The state is one confusion matrix and one count, summed over processes, and the `num_worst` wrongly classified
-    images of least probability. After `evaluate`, `confusion`, `scores`, `top5` (a share, or None) and `worst` hold
-    what the numbers come from.
+    The counts are one confusion matrix, and the images with the true class among the first five. After `evaluate`,
+    `confusion`, `scores` and `top5` (a share, or None) hold what the numbers come from, and `worst` the `num_worst`
+    wrongly classified images whose true class has the lowest probability.
 
     Args:
-        num_worst: images to keep for a look.
+        num_worst: how many of the worst images are kept for their pictures.
     """
 
-    default_prefix = ""  # keys as they stand above; None has mmengine warn
+    leading = "top1"
 
     def __init__(self, num_worst: int = 0):
-        super().__init__(collect_device="cpu")
-        self.num_worst = num_worst
+        super().__init__(num_worst)
         self.confusion: Tensor | None = None
         self.scores: Scores | None = None
         self.top5: float | None = None
-        self.worst: list[MisjudgedImage] = []
-        self._running: Tensor | None = None  # (C * C + 1,): the matrix, and the images with the truth in the top five
-        self._heap: list[tuple[float, int, MisjudgedImage]] = []
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         chances = torch.stack([result["scores"] for result in data_samples])  # (N, C)
@@ -83,81 +76,59 @@ class ClassificationMetric(BaseMetric):
         prediction = chances.argmax(1)
         confusion = count_pairs(prediction, labels, chances.shape[1])
         hits = (rank_of_truth(chances, labels) < TOP).sum()
-        counts = torch.cat([confusion.flatten(), hits[None]])
-        self._running = counts if self._running is None else self._running + counts
+        self.add(torch.cat([confusion.flatten(), hits[None]]))
         if self.num_worst:
             rows = zip(data_batch["samples"], chances.cpu(), prediction.tolist(), strict=True)
             for sample, of_classes, predicted in rows:
                 self._keep(sample, float(of_classes[sample["label"]]), predicted)
 
-    def evaluate(self, size: int) -> dict:
-        """Sum over processes, report, and start anew. `size` is not needed: nothing was padded."""
-        num_classes = len(self.dataset_meta["classes"])
-        total = self._running
-        if total is None:  # this process had no image
-            total = torch.zeros(num_classes**2 + 1, dtype=torch.int64)
-        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
-            total = total.cuda()
-        all_reduce(total)
-        total = total.cpu()
-        self.confusion = total[:-1].reshape(num_classes, num_classes)
+    def compute(self) -> dict[str, float]:
+        num_classes = len(self.classes)
+        self.confusion = self.total[:-1].reshape(num_classes, num_classes)
         self.scores = scores(self.confusion)
-        self.top5 = float(total[-1] / total[:-1].sum()) if num_classes > TOP else None
-        kept = [item for items in all_gather_object([item for _, _, item in self._heap]) for item in items]
-        self.worst = sorted(kept, key=lambda item: (item.chance, item.id))[: self.num_worst]
-        self._running, self._heap = None, []
-        return self.compute_metrics([])
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        if self.scores.pixel_accuracy is None:
-            raise ValueError("there was no image to evaluate; look at the folder and split of val_dataloader.dataset")
+        self.top5 = float(self.total[-1] / self.total[:-1].sum()) if num_classes > TOP else None
         values = {"top1": self.scores.pixel_accuracy, "top5": self.top5, "mAcc": self.scores.mean_accuracy}
         return {name: percent(value) for name, value in values.items() if value is not None}
 
     def report(self) -> dict:
         """The numbers in percent, and for each class its accuracy (None where it has no image) and its images."""
-        classes = self.dataset_meta["classes"]
         return {
-            **self.compute_metrics([]),
-            "Acc": dict(zip(classes, map(percent, self.scores.accuracy), strict=True)),
-            "counts": dict(zip(classes, self.confusion.sum(1).tolist(), strict=True)),
+            **self.values,
+            "Acc": dict(zip(self.classes, map(percent, self.scores.accuracy), strict=True)),
+            "counts": dict(zip(self.classes, self.confusion.sum(1).tolist(), strict=True)),
         }
 
     def table(self) -> Table:
         """Accuracy and images of every class, of many classes those of least accuracy; and the totals."""
         report = self.report()
-        names = list(report["Acc"])
-        if len(names) > MOST_ROWS:
-            names = sorted((n for n in names if report["Acc"][n] is not None), key=report["Acc"].get)[:MOST_ROWS]
-        rows = [(name, cell(report["Acc"][name]), str(report["counts"][name])) for name in names]
-        total = str(sum(report["counts"].values()))
+        accuracy, counts = report["Acc"], report["counts"]
+        rows = [(name, cell(accuracy[name]), str(counts[name])) for name in shown_classes(accuracy)]
+        total = str(sum(counts.values()))
         titles = {"top1": "all images, top 1", "top5": "all images, top 5", "mAcc": "mean of the classes"}
         totals = [(title, cell(report[key]), total) for key, title in titles.items() if key in report]
         return Table(("class", "accuracy %", "images"), rows, totals)
 
     def write(self, out: Path) -> list[str]:
         """confusion.csv (rows ground truth), up to 100 classes confusion.png, and worst/NN_TRUTH_as_OTHER_<id>.jpg."""
-        classes = self.dataset_meta["classes"]
+        classes = self.classes
         with open(out / "confusion.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["truth \\ prediction", *classes])
             writer.writerows([name, *row] for name, row in zip(classes, self.confusion.tolist(), strict=True))
         if len(classes) <= MOST_DRAWN:
             confusion_picture(out / "confusion.png", self.confusion.numpy(), classes)
-        for stale in out.glob("worst/*.jpg"):
-            stale.unlink()
-        for rank, item in enumerate(self.worst, start=1):
-            judged = f"{classes[item.truth]}_as_{classes[item.prediction]}_{Path(item.id).name}".replace("/", "_")
-            write_image(out / "worst" / f"{rank:02d}_{judged}.jpg", draw_misjudged(item, classes))
+        names = [
+            f"{classes[item.truth]}_as_{classes[item.prediction]}_{Path(item.id).name}".replace("/", "_")
+            for item in self.worst
+        ]
+        write_worst(out, zip(names, (draw_misjudged(item, classes) for item in self.worst), strict=True))
         return ["confusion.csv", *(["confusion.png"] if len(classes) <= MOST_DRAWN else []), "worst/"]
 
     def _keep(self, sample: dict, chance: float, prediction: int) -> None:
-        full = len(self._heap) == self.num_worst
-        if prediction == sample["label"] or (full and chance >= -self._heap[0][0]):
-            return
-        meta = sample["meta"]
-        item = MisjudgedImage(chance, meta["id"], meta["path"], meta.get("box_xyxy"), sample["label"], prediction)
-        (heapq.heapreplace if full else heapq.heappush)(self._heap, (-chance, id(item), item))
+        label, meta = sample["label"], sample["meta"]
+        if prediction != label:
+            item = MisjudgedImage(chance, meta["id"], meta["path"], meta.get("box_xyxy"), label, prediction)
+            self.keep_worst(chance, item.id, lambda: item)
 
 
 def draw_misjudged(item: MisjudgedImage, classes: tuple[str, ...]) -> np.ndarray:

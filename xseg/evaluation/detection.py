@@ -5,21 +5,22 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
 from xseg.evaluation.analysis import write_analysis
 from xseg.evaluation.coco import BACKENDS, KINDS, CocoScores, coco_scores
 from xseg.evaluation.coco_files import write_results
 from xseg.evaluation.entries import Entry, entry_of
+from xseg.evaluation.metric import Metric
 from xseg.evaluation.tables import Table, cell, percent
 from xseg.evaluation.voc import VocScores, voc_scores
 
 VOC_KINDS = {"voc07": True, "voc12": False}  # name -> eleven points
+LEADING = ("voc12", "voc07", *KINDS)  # the first that is evaluated leads
 
 
 @METRICS.register_module()
-class DetectionMetric(BaseMetric):
+class DetectionMetric(Metric):
     """COCO's twelve numbers in percent, "bbox_mAP", "bbox_mAP_50", …, "segm_mAP", …; None: nothing to find.
 
     Results are dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks, (K, H, W) bool or K run lengths) in
@@ -34,18 +35,21 @@ class DetectionMetric(BaseMetric):
         num_worst: images with the most errors to draw.
     """
 
-    default_prefix = ""  # keys as they stand above; None has mmengine warn
-
     def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval", num_worst: int = 0):
-        super().__init__(collect_device="cpu")
+        super().__init__(num_worst)
         allowed = (*KINDS, *VOC_KINDS)
         if kinds is not None and (isinstance(kinds, str) or not kinds or set(kinds) - set(allowed)):
             raise ValueError(f"kinds must list some of {', '.join(allowed)}, or be None, got {kinds!r}")
         if backend not in BACKENDS:
             raise ValueError(f"backend must be {' or '.join(BACKENDS)}, got {backend!r}")
-        self.kinds, self.backend, self.num_worst = kinds and tuple(kinds), backend, num_worst
+        self.kinds, self.backend = kinds and tuple(kinds), backend
         self.scores: dict[str, CocoScores | VocScores] = {}
         self.entries: list[Entry] = []
+
+    @property
+    def leading(self) -> str:
+        """mAP by VOC's rules if they are asked for, else of boxes, else of masks."""
+        return f"{next(kind for kind in LEADING if kind in (self.kinds or KINDS))}_mAP"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,14 +57,12 @@ class DetectionMetric(BaseMetric):
         names, things = self.dataset_meta["classes"], self.dataset_meta.get("things")
         return tuple(names) if things is None else tuple(names[index] for index in things)
 
-    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        num_classes = len(self.classes)
+    def update(self, prediction: dict, sample: dict) -> None:
         with_masks = self.kinds is None or "segm" in self.kinds
-        for sample, result in zip(data_batch["samples"], data_samples, strict=True):
-            self.results.append(entry_of(sample, result, num_classes, with_masks))
+        self.results.append(entry_of(sample, prediction, len(self.classes), with_masks))
 
-    def evaluate(self, size: int) -> dict:
-        """Gather from all processes, report, and start anew. `size` is not needed: images seen twice count once."""
+    def gather(self) -> None:
+        """Set `entries` on the main process, and `scores` on all; images that came twice count once."""
         entries = in_order(all_gather_object(self.results))
         self.results = []
         outcome = [None]
@@ -68,41 +70,38 @@ class DetectionMetric(BaseMetric):
             self.entries = entries
             try:
                 outcome = [self._scores(entries)]
-            except ValueError as error:  # raised on every rank, where the others would wait
+            except ValueError as error:  # raised on every process, where the others would wait
                 outcome = [error]
         broadcast_object_list(outcome)
         if isinstance(outcome[0], ValueError):
             raise outcome[0]
         self.scores = outcome[0]
-        return self.compute_metrics([])
 
-    def compute_metrics(self, results: list) -> dict[str, float | None]:
-        metrics = {}
+    def compute(self) -> dict[str, float | None]:
+        values = {}
         for kind, scores in self.scores.items():
             numbers = dict(mAP=scores.mean_ap) if kind in VOC_KINDS else scores.numbers
-            metrics |= {f"{kind}_{name}": percent(value) for name, value in numbers.items()}
-        return metrics
+            values |= {f"{kind}_{name}": percent(value) for name, value in numbers.items()}
+        return values
 
     def report(self) -> dict:
         """The numbers, and AP by class, as plain values in percent; None where there is nothing to find."""
-        classes = self.classes
         by_class = {
-            f"{kind}_AP": dict(zip(classes, map(percent, scores.ap), strict=True))
+            f"{kind}_AP": dict(zip(self.classes, map(percent, scores.ap), strict=True))
             for kind, scores in self.scores.items()
         }
-        return self.compute_metrics([]) | by_class
+        return self.values | by_class
 
     def table(self) -> Table:
         """AP of every class and the mean, a column for each kind."""
         columns = [scores.ap for scores in self.scores.values()]
-        metrics = self.compute_metrics([])
         return Table(
             ("class", *(f"{kind} AP %" for kind in self.scores)),
             [
                 (name, *(cell(percent(value)) for value in values))
                 for name, *values in zip(self.classes, *columns, strict=True)
             ],
-            [("mean", *(cell(metrics[f"{kind}_mAP"]) for kind in self.scores))],
+            [("mean", *(cell(self.values[f"{kind}_mAP"]) for kind in self.scores))],
         )
 
     def write(self, out: Path) -> list[str]:

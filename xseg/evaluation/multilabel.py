@@ -1,21 +1,18 @@
 """Metrics of classifiers that give an image any number of labels: MAP@100, and F1 of every class."""
 
-import heapq
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, all_reduce
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
 from xseg.data.read.images import read_image
-from xseg.drawing import panel, write_image
-from xseg.evaluation.classification import MOST_ROWS
-from xseg.evaluation.tables import Table, cell, percent
+from xseg.drawing import panel
+from xseg.evaluation.metric import Metric, write_worst
+from xseg.evaluation.tables import Table, cell, percent, shown_classes
 
 DEPTH = 100
 THRESHOLD = 0.5  # of the probability from which a label counts as given
@@ -59,31 +56,28 @@ def average_precision_at(
 
 
 @METRICS.register_module()
-class MultiLabelMetric(BaseMetric):
+class MultiLabelMetric(Metric):
     """MAP@100 "MAP100", and with labels given from a probability of 0.5 the mean F1 of the classes, "mF1", in percent.
 
-    The state is one sum, and three counts a class, summed over processes, and the `num_worst` images ranked worst.
-    Images without labels count for F1 alone.
+    The counts are one sum of precisions, and three numbers per class. Images without labels count for F1 alone. After
+    `evaluate`, `counts`, `num_labelled` and `map100` hold what the numbers come from, and `worst` the `num_worst`
+    images of lowest average precision.
 
     Args:
         class_weights: of each class in MAP@100, in the order of the classes; None for 1 each.
-        num_worst: images to keep for a look.
+        num_worst: how many of the worst images are kept for their pictures.
     """
 
-    default_prefix = ""  # keys as they stand above; None has mmengine warn
+    leading = "MAP100"
 
     def __init__(self, class_weights: Sequence[float] | None = None, num_worst: int = 0):
-        super().__init__(collect_device="cpu")
+        super().__init__(num_worst)
         if class_weights is not None and (min(class_weights) < 0 or max(class_weights) <= 0):
             raise ValueError(f"class_weights must be 0 or more and one above, got {class_weights}")
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float64)
-        self.num_worst = num_worst
-        self.worst: list[MisrankedImage] = []
         self.counts: Tensor | None = None  # (3, C) int64: labels, labels given, labels given rightly
         self.num_labelled = 0  # images
         self.map100: float | None = None
-        self._running: Tensor | None = None  # (2 + 3 C,) float64: sum of precisions, images with labels, counts
-        self._heap: list[tuple[float, int, MisrankedImage]] = []
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         scores = torch.stack([result["scores"] for result in data_samples]).cpu()  # (N, C)
@@ -93,34 +87,18 @@ class MultiLabelMetric(BaseMetric):
         ranked, given = ~precisions.isnan(), scores >= THRESHOLD
         sums = torch.stack([precisions[ranked].sum(), ranked.sum().double()])
         counts = torch.stack([targets.sum(0), given.sum(0), (given & targets).sum(0)])
-        running = torch.cat([sums, counts.flatten().double()])
-        self._running = running if self._running is None else self._running + running
+        self.add(torch.cat([sums, counts.flatten().double()]))  # (2 + 3 C,)
         if self.num_worst:
             for index in ranked.nonzero().flatten().tolist():
-                self._keep(
-                    data_batch["samples"][index]["meta"], float(precisions[index]), scores[index], targets[index]
-                )
+                meta = data_batch["samples"][index]["meta"]
+                self._keep(meta, float(precisions[index]), scores[index], targets[index])
 
-    def evaluate(self, size: int) -> dict:
-        """Sum over processes, report, and start anew. `size` is not needed: nothing was padded."""
-        total = self._running
-        if total is None:  # this process had no image
-            total = torch.zeros(2 + 3 * len(self.dataset_meta["classes"]), dtype=torch.float64)
-        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
-            total = total.cuda()
-        all_reduce(total)
-        total = total.cpu()
-        self.num_labelled = int(total[1])
-        self.map100 = float(total[0] / total[1]) if self.num_labelled else None
-        self.counts = total[2:].long().reshape(3, -1)
-        kept = [item for items in all_gather_object([item for _, _, item in self._heap]) for item in items]
-        self.worst = sorted(kept, key=lambda item: (item.precision, item.id))[: self.num_worst]
-        self._running, self._heap = None, []
-        return self.compute_metrics([])
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        if self.map100 is None:
+    def compute(self) -> dict[str, float]:
+        self.num_labelled = int(self.total[1])
+        if not self.num_labelled:
             raise ValueError("there was no image with a label; look at the list and split of val_dataloader.dataset")
+        self.map100 = float(self.total[0] / self.total[1])
+        self.counts = self.total[2:].long().reshape(3, -1)
         of_classes = [value for value in self.f1() if value is not None]
         return {"MAP100": percent(self.map100), "mF1": percent(sum(of_classes) / max(len(of_classes), 1))}
 
@@ -131,31 +109,25 @@ class MultiLabelMetric(BaseMetric):
 
     def report(self) -> dict:
         """The numbers in percent, for each class its F1 (None where no image has it) and the images that have it."""
-        classes = self.dataset_meta["classes"]
         return {
-            **self.compute_metrics([]),
-            "F1": dict(zip(classes, map(percent, self.f1()), strict=True)),
-            "counts": dict(zip(classes, self.counts[0].tolist(), strict=True)),
+            **self.values,
+            "F1": dict(zip(self.classes, map(percent, self.f1()), strict=True)),
+            "counts": dict(zip(self.classes, self.counts[0].tolist(), strict=True)),
         }
 
     def table(self) -> Table:
         """F1 and images of every class, of many classes those of least F1; and the totals."""
         report = self.report()
-        names = list(report["F1"])
-        if len(names) > MOST_ROWS:
-            names = sorted((n for n in names if report["F1"][n] is not None), key=report["F1"].get)[:MOST_ROWS]
-        rows = [(name, cell(report["F1"][name]), str(report["counts"][name])) for name in names]
+        f1, counts = report["F1"], report["counts"]
+        rows = [(name, cell(f1[name]), str(counts[name])) for name in shown_classes(f1)]
         titles = {"mF1": "mean F1 of the classes", "MAP100": "MAP@100"}
         totals = [(title, cell(report[key]), str(self.num_labelled)) for key, title in titles.items()]
         return Table(("class", "F1 %", "images"), rows, totals)
 
     def write(self, out: Path) -> list[str]:
         """worst/NN_<id>.jpg: the images whose labels are ranked worst."""
-        for stale in out.glob("worst/*.jpg"):
-            stale.unlink()
-        for rank, item in enumerate(self.worst, start=1):
-            name = f"{rank:02d}_{Path(item.id).name}.jpg"
-            write_image(out / "worst" / name, draw_misranked(item, self.dataset_meta["classes"]))
+        pictures = ((Path(item.id).name, draw_misranked(item, self.classes)) for item in self.worst)
+        write_worst(out, pictures)
         return ["worst/"]
 
     def _check_classes(self, num_classes: int) -> None:
@@ -163,13 +135,15 @@ class MultiLabelMetric(BaseMetric):
             raise ValueError(f"class_weights must be {num_classes} numbers, one a class, got {len(self.class_weights)}")
 
     def _keep(self, meta: dict, precision: float, scores: Tensor, targets: Tensor) -> None:
-        full = len(self._heap) == self.num_worst
-        if precision == 1 or (full and precision >= -self._heap[0][0]):
+        if precision == 1:
             return
         truth = targets.nonzero().flatten().tolist()
-        likeliest = scores.sort(descending=True, stable=True).indices[: len(truth)].tolist()
-        item = MisrankedImage(precision, meta["id"], meta["path"], tuple(truth), tuple(likeliest))
-        (heapq.heapreplace if full else heapq.heappush)(self._heap, (-precision, id(item), item))
+
+        def make() -> MisrankedImage:
+            likeliest = scores.sort(descending=True, stable=True).indices[: len(truth)].tolist()
+            return MisrankedImage(precision, meta["id"], meta["path"], tuple(truth), tuple(likeliest))
+
+        self.keep_worst(precision, meta["id"], make)
 
 
 def draw_misranked(item: MisrankedImage, classes: Sequence[str]) -> np.ndarray:

@@ -6,12 +6,11 @@ Paper: Kirillov et al. 2019 (arXiv:1801.00868), Section 4; void and crowd as in 
 from typing import NamedTuple
 
 import torch
-from mmengine.dist import all_reduce
-from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from torch import Tensor
 
 from heads.panoptic import Panoptic, panoptic_of_sample
+from xseg.evaluation.metric import Metric
 from xseg.evaluation.tables import Table, cell, percent
 
 UNIT = 2.0**40  # IoUs are added up as whole numbers of 1 / UNIT, whose sum does not depend on the order
@@ -75,48 +74,32 @@ def panoptic_scores(counts: Tensor) -> PanopticScores:
 
 
 @METRICS.register_module()
-class PanopticMetric(BaseMetric):
+class PanopticMetric(Metric):
     """PQ, SQ and RQ in percent, over all classes, things and stuff: "PQ", "SQ", "RQ", "PQ_things", …, "RQ_stuff".
 
     Results have `panoptic` (`heads.panoptic.Panoptic`), samples `mask` and `masks` in the same pixels, the data set's
-    metainfo `things` (see `PanopticDataset`). The state is one table of counts, summed over processes. After
-    `evaluate`, `counts` and `scores` hold what the numbers come from.
+    metainfo `things` (see `PanopticDataset`). After `evaluate`, `counts` and `scores` hold what the numbers come from.
     """
 
-    default_prefix = ""  # keys as they stand above; None has mmengine warn
+    leading = "PQ"
 
     def __init__(self):
-        super().__init__(collect_device="cpu")
+        super().__init__()
         self.counts: Tensor | None = None
         self.scores: PanopticScores | None = None
-        self._running: Tensor | None = None
 
-    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        things, num_classes = self._things(), len(self.dataset_meta["classes"])
-        for sample, result in zip(data_batch["samples"], data_samples, strict=True):
-            if "panoptic" not in result:
-                raise ValueError(
-                    "the model gives no panoptic result: that wants a JointModel with instance masks (MaskRCNN)"
-                )
-            truth = panoptic_of_sample(sample, things)
-            prediction = result["panoptic"]
-            truth = Panoptic(*(part.to(prediction.segments.device) for part in truth))
-            counts = panoptic_counts(prediction, truth, num_classes)
-            self._running = counts if self._running is None else self._running + counts
+    def update(self, prediction: dict, sample: dict) -> None:
+        things = self._things()
+        if "panoptic" not in prediction:
+            raise ValueError(
+                "the model gives no panoptic result: that wants a JointModel with instance masks (MaskRCNN)"
+            )
+        segments = prediction["panoptic"]
+        truth = Panoptic(*(part.to(segments.segments.device) for part in panoptic_of_sample(sample, things)))
+        self.add(panoptic_counts(segments, truth, len(self.classes)))
 
-    def evaluate(self, size: int) -> dict:
-        """Sum over processes, report, and start anew. `size` is not needed: nothing was padded."""
-        total = self._running
-        if total is None:  # this process had no image
-            total = torch.zeros(len(self.dataset_meta["classes"]), 4, dtype=torch.int64)
-        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
-            total = total.cuda()
-        all_reduce(total)
-        self.counts, self.scores = total.cpu(), panoptic_scores(total)
-        self._running = None
-        return self.compute_metrics([])
-
-    def compute_metrics(self, results: list) -> dict[str, float | None]:
+    def compute(self) -> dict[str, float | None]:
+        self.counts, self.scores = self.total, panoptic_scores(self.total)
         things = torch.zeros(len(self.counts), dtype=torch.bool)
         things[list(self._things())] = True
         parts = {"": torch.ones_like(things), "_things": things, "_stuff": ~things}
@@ -128,29 +111,23 @@ class PanopticMetric(BaseMetric):
 
     def report(self) -> dict:
         """The numbers, and PQ, SQ and RQ by class, as plain values in percent; None where there is nothing to say."""
-        classes = self.dataset_meta["classes"]
-        rows = zip(classes, *self.scores, self.counts[:, 1:].tolist(), strict=True)
+        rows = zip(self.classes, *self.scores, self.counts[:, 1:].tolist(), strict=True)
         by_class = {
             name: dict(PQ=percent(pq), SQ=percent(sq), RQ=percent(rq))
             | dict(zip(("TP", "FP", "FN"), counts, strict=True))
             for name, pq, sq, rq, counts in rows
         }
-        return self.compute_metrics([]) | {"panoptic": by_class}
+        return self.values | {"panoptic": by_class}
 
     def table(self) -> Table:
         """PQ, SQ and RQ of every class, and their means over things, stuff and all."""
-        means = self.compute_metrics([])
         rows = {name: [row[key] for key in ("PQ", "SQ", "RQ")] for name, row in self.report()["panoptic"].items()}
         totals = {
-            name: [means[f"{key}{ending}"] for key in ("PQ", "SQ", "RQ")]
+            name: [self.values[f"{key}{ending}"] for key in ("PQ", "SQ", "RQ")]
             for name, ending in (("things", "_things"), ("stuff", "_stuff"), ("all", ""))
         }
         rows, totals = ([(name, *map(cell, values)) for name, values in part.items()] for part in (rows, totals))
         return Table(("class", "PQ %", "SQ %", "RQ %"), rows, totals)
-
-    def write(self, out) -> list[str]:
-        """Nothing beside the numbers."""
-        return []
 
     def _things(self) -> tuple[int, ...]:
         if (things := self.dataset_meta.get("things")) is None:

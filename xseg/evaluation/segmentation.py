@@ -1,21 +1,19 @@
-"""The mmengine metric around `confusion_matrix`: bounded state, exact over any number of processes."""
+"""Mean IoU and accuracy of masks, from one confusion matrix."""
 
-import heapq
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from mmengine.dist import all_gather_object, all_reduce, is_main_process
-from mmengine.evaluator import BaseMetric
+from mmengine.dist import is_main_process
 from mmengine.registry import METRICS
 from torch import Tensor
 
 from xseg.data.read.classes import voc_palette
 from xseg.data.read.images import read_image
-from xseg.drawing import confusion_picture, legend, overlay, panel, write_image
+from xseg.drawing import confusion_picture, legend, overlay, panel
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
+from xseg.evaluation.metric import Metric, write_worst
 from xseg.evaluation.tables import Table, cell, percent
 
 
@@ -30,72 +28,49 @@ class WorstImage(NamedTuple):
 
 
 @METRICS.register_module()
-class SegmentationMetric(BaseMetric):
+class SegmentationMetric(Metric):
     """mIoU, mean accuracy (mAcc) and pixel accuracy (aAcc), in percent, as "mIoU", "mAcc", "aAcc".
 
-    The state is one confusion matrix, summed over processes, and the `num_worst` images of lowest mean IoU. After
-    `evaluate`, `confusion`, `scores` and `worst` hold what the numbers come from.
+    The counts are one confusion matrix. After `evaluate`, `confusion` and `scores` hold what the numbers come from, and
+    `worst` the `num_worst` images of lowest mean IoU.
 
     Args:
-        num_worst: images to keep for a look.
+        num_worst: how many of the worst images are kept for their pictures.
     """
 
-    default_prefix = ""  # keys as they stand above; None has mmengine warn
+    leading = "mIoU"
 
     def __init__(self, num_worst: int = 0):
-        super().__init__(collect_device="cpu")
-        self.num_worst = num_worst
+        super().__init__(num_worst)
         self.confusion: Tensor | None = None
         self.scores: Scores | None = None
-        self.worst: list[WorstImage] = []
-        self._running: Tensor | None = None
-        self._heap: list[tuple[float, int, WorstImage]] = []
 
-    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        num_classes = len(self.dataset_meta["classes"])
-        for sample, result in zip(data_batch["samples"], data_samples, strict=True):
-            prediction = result["mask"]
-            truth = sample["mask"].to(prediction.device)
-            counts = confusion_matrix(prediction, truth, num_classes)
-            self._running = counts if self._running is None else self._running + counts
-            if self.num_worst:
-                self._keep(counts, sample["meta"], truth, prediction)
+    def update(self, prediction: dict, sample: dict) -> None:
+        mask = prediction["mask"]
+        truth = sample["mask"].to(mask.device)
+        counts = confusion_matrix(mask, truth, len(self.classes))
+        self.add(counts)
+        mean_iou = scores(counts).mean_iou if self.num_worst else None
+        if mean_iou is not None:  # None: no pixel of the image is labelled
+            id, path = sample["meta"]["id"], sample["meta"]["path"]
+            self.keep_worst(mean_iou, id, lambda: WorstImage(mean_iou, id, path, truth.cpu(), mask.cpu()))
 
-    def evaluate(self, size: int) -> dict:
-        """Sum over processes, report, and start anew. `size` is not needed: nothing was padded."""
-        num_classes = len(self.dataset_meta["classes"])
-        total = self._running
-        if total is None:  # this process had no image
-            total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
-            total = total.cuda()
-        all_reduce(total)
-        self.confusion, self.scores = total.cpu(), scores(total)
-        kept = [item for items in all_gather_object([item for _, _, item in self._heap]) for item in items]
-        self.worst = sorted(kept, key=lambda item: (item.mean_iou, item.id))[: self.num_worst]
-        self._running, self._heap = None, []
-        return self.compute_metrics([])
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
+        self.confusion, self.scores = self.total, scores(self.total)
         if self.scores.mean_iou is None:
             raise ValueError("the evaluated masks hold no labelled pixel; `xseg data check` shows what they hold")
         if is_main_process() and self.scores.absent:
             from mmengine.logging import print_log
 
-            print_log(absent_line(self.dataset_meta["classes"], self.scores), logger="current")
-        return {
-            "mIoU": round(100 * self.scores.mean_iou, 4),
-            "mAcc": round(100 * self.scores.mean_accuracy, 4),
-            "aAcc": round(100 * self.scores.pixel_accuracy, 4),
-        }
+            print_log(absent_line(self.classes, self.scores), logger="current")
+        s = self.scores
+        return dict(mIoU=percent(s.mean_iou), mAcc=percent(s.mean_accuracy), aAcc=percent(s.pixel_accuracy))
 
     def report(self) -> dict:
         """All scores as plain values in percent, None where `Scores` has None; and the counts."""
-        classes, s = self.dataset_meta["classes"], self.scores
+        classes, s = self.classes, self.scores
         return {
-            "mIoU": percent(s.mean_iou),
-            "mAcc": percent(s.mean_accuracy),
-            "aAcc": percent(s.pixel_accuracy),
+            **self.values,
             "IoU": dict(zip(classes, map(percent, s.iou), strict=True)),
             "Acc": dict(zip(classes, map(percent, s.accuracy), strict=True)),
             "absent": [classes[index] for index in s.absent],
@@ -113,26 +88,13 @@ class SegmentationMetric(BaseMetric):
 
     def write(self, out: Path) -> list[str]:
         """confusion.png and worst/NN_iouXX_<id>.jpg: image, ground truth, prediction."""
-        classes = self.dataset_meta["classes"]
+        classes = self.classes
         palette = self.dataset_meta.get("palette") or voc_palette(len(classes))
         confusion_picture(out / "confusion.png", self.confusion.numpy(), classes)
-        for stale in out.glob("worst/*_iou*.jpg"):
-            stale.unlink()
-        for rank, item in enumerate(self.worst, start=1):
-            name = f"{rank:02d}_iou{100 * item.mean_iou:.0f}_{Path(str(item.id)).name}.jpg"
-            write_image(out / "worst" / name, draw_worst(item, classes, palette))
+        names = [f"iou{100 * item.mean_iou:.0f}_{Path(str(item.id)).name}" for item in self.worst]
+        pictures = (draw_worst(item, classes, palette) for item in self.worst)
+        write_worst(out, zip(names, pictures, strict=True), stale="*_iou*.jpg")
         return ["confusion.png", "worst/"]
-
-    def _keep(self, counts: Tensor, meta: dict, truth: Tensor, prediction: Tensor) -> None:
-        mean_iou = scores(counts).mean_iou
-        if mean_iou is None:
-            return  # nothing labelled in this image
-        full = len(self._heap) == self.num_worst
-        if full and mean_iou >= -self._heap[0][0]:
-            return
-        item = WorstImage(mean_iou, meta["id"], meta["path"], truth.cpu(), prediction.cpu())
-        entry = (-mean_iou, id(item), item)
-        (heapq.heapreplace if full else heapq.heappush)(self._heap, entry)
 
 
 def absent_line(classes: Sequence[str], scores: Scores) -> str:

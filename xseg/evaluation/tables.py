@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import rich.table
 
 
+MOST_ROWS = 40  # classes in a table on the screen
+
+
 class Table(NamedTuple):
     """Text cells: column titles, one row per class (or variant, or candidate), and rows of totals below."""
 
@@ -56,3 +59,11 @@ def percent(share: float | None) -> float | None:
 def cell(value: float | None) -> str:
     """A percentage of a class as text; None means that the ground truth does not contain the class."""
     return "not in ground truth" if value is None else f"{value:.2f}"
+
+
+def shown_classes(values: dict[str, float | None]) -> list[str]:
+    """The classes that fit into a table: all up to `MOST_ROWS`, otherwise those of the lowest values."""
+    if len(values) <= MOST_ROWS:
+        return list(values)
+    known = {name: value for name, value in values.items() if value is not None}
+    return sorted(known, key=known.get)[:MOST_ROWS]
