@@ -1,7 +1,6 @@
 """What every training runs with; all of it stands here, nothing is added behind it."""
 
 from mmengine.hooks import (
-    CheckpointHook,
     DistSamplerSeedHook,
     IterTimerHook,
     LoggerHook,
@@ -12,6 +11,7 @@ from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
 from xseg.engine import (
+    BestCheckpointHook,
     BroadcastBuffersHook,
     PlainCheckpointHook,
     StepSeedHook,
@@ -27,11 +27,10 @@ default_hooks = dict(
     logger=dict(type=LoggerHook, interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type=ParamSchedulerHook),
     checkpoint=dict(
-        type=CheckpointHook,
+        type=BestCheckpointHook,
         by_epoch=False,
         interval=1000,
         max_keep_ckpts=2,
-        save_best="mIoU",
         backend_args=dict(backend="atomic"),
     ),
 )

@@ -1,5 +1,6 @@
 """What xseg adds to mmengine: sampler, loop, checkpoints, hooks, optimizer wrapper. Importing it registers all."""
 
+from .best import BestCheckpointHook
 from .checkpoint import (
     checksum,
     find_resumable,
@@ -17,6 +18,7 @@ from .saving import AtomicBackend, PlainCheckpointHook, plain_model_config
 __all__ = [
     "AmpOptimWrapper",
     "AtomicBackend",
+    "BestCheckpointHook",
     "BroadcastBuffersHook",
     "EvalSampler",
     "ParamGroups",
