@@ -36,4 +36,3 @@ train_cfg.max_iters = 300
 train_cfg.val_interval = 300
 param_scheduler[1].end = 301
 default_hooks.checkpoint.interval = 150
-default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -19,4 +19,3 @@ model = dict(
     preprocessor=dict(type=Preprocessor, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
 )
 optim_wrapper.optimizer.lr = 0.02
-default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -20,4 +20,3 @@ model = dict(
     head=dict(type=FasterRCNN, num_classes=80),
 )
 optim_wrapper.optimizer.lr = 0.02
-default_hooks.checkpoint.save_best = "bbox_mAP"

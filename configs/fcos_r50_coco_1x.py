@@ -18,4 +18,3 @@ model = dict(
     head=dict(type=FCOS, num_classes=80),
     preprocessor=dict(type=Preprocessor, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
 )
-default_hooks.checkpoint.save_best = "bbox_mAP"

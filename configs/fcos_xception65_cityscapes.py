@@ -20,4 +20,3 @@ model = dict(
     head=dict(type=FCOS, num_classes=8),
     size=(1024, 2048),
 )
-default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -19,4 +19,3 @@ model = dict(
     backbone=dict(type=AlignedXception, depth=65, out=("c3", "c4", "c5"), frozen_stages=1, frozen_bn=True),
     head=dict(type=FCOS, num_classes=20),
 )
-default_hooks.checkpoint.save_best = "voc12_mAP"

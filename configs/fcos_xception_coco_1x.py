@@ -19,4 +19,3 @@ model = dict(
     backbone=dict(type=Xception, out=("c3", "c4", "c5"), pool_padding="tensorflow", frozen_stages=1, frozen_bn=True),
     head=dict(type=FCOS, num_classes=80),
 )
-default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -21,4 +21,3 @@ model = dict(
 train_dataloader.dataset.with_masks = True
 val_dataloader.dataset.with_masks = True
 optim_wrapper.optimizer.lr = 0.02
-default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -25,4 +25,3 @@ train_cfg.max_iters = 900
 train_cfg.val_interval = 900
 param_scheduler[1].end = 901
 default_hooks.checkpoint.interval = 450
-default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -24,4 +24,3 @@ model = dict(
 # Polyak averaging: validation and checkpoints hold the averages. LOWEST comes after it, see PlainCheckpointHook.
 custom_hooks.append(dict(type=EMAHook, momentum=1e-4, update_buffers=True))
 default_hooks.checkpoint.interval = 10009
-default_hooks.checkpoint.save_best = "top1"

@@ -28,4 +28,3 @@ train_cfg.max_iters = 540
 train_cfg.val_interval = 270
 param_scheduler[1].end = 541
 default_hooks.checkpoint.interval = 270
-default_hooks.checkpoint.save_best = "MAP100"

@@ -27,4 +27,3 @@ train_cfg.max_iters = 500
 train_cfg.val_interval = 250
 param_scheduler[1].end = 501
 default_hooks.checkpoint.interval = 250
-default_hooks.checkpoint.save_best = "top1"
