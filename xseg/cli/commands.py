@@ -30,29 +30,26 @@ def run_train(arguments) -> int:
 
 
 def run_eval(arguments) -> int:
-    from xseg.run.evaluate import default_folder, evaluate, print_report
+    from xseg.run.evaluate import evaluate
 
-    cfg = read_config(arguments)
-    out = Path(arguments.out or default_folder(arguments.weights or cfg.get("weights") or "", cfg))
     report = evaluate(
-        cfg,
+        read_config(arguments),
         arguments.weights,
-        out=out,
+        out=arguments.out,
         num_worst=arguments.worst,
         launcher=arguments.launcher,
         deploy=arguments.deploy,
         panoptic=arguments.panoptic,
         backend=arguments.backend,
     )
-    if report.is_main:
-        print_report(report, out)
+    report.print()
     return 0
 
 
 def run_eval_json(arguments) -> int:
-    from xseg.run.eval_json import evaluate_json, print_report
+    from xseg.run.eval_json import evaluate_json
 
-    print_report(evaluate_json(arguments.truth, arguments.results, arguments.kind, arguments.out))
+    evaluate_json(arguments.truth, arguments.results, arguments.kind, arguments.out).print()
     if arguments.out:
         print(f"written to {arguments.out}/metrics.json and metrics.md")
     return 0

@@ -26,6 +26,7 @@ class FileReport(NamedTuple):
     objects: list[int]  # of each class, crowds left out
     detections: list[int]
     num_images: int
+    sources: dict[str, str]  # paths of the two files
 
     def lines(self) -> list[str]:
         """The twelve numbers as pycocotools prints them: shares, -1 where there is nothing to find."""
@@ -65,6 +66,20 @@ class FileReport(NamedTuple):
         """The table and the twelve numbers."""
         return "\n".join([*self.table().markdown(), "", "```", *self.lines(), "```", ""])
 
+    def write(self, out: str | os.PathLike) -> None:
+        """Write metrics.json and metrics.md into the folder `out`."""
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(json.dumps(self.values() | self.sources, indent=1), encoding="utf-8")
+        (folder / "metrics.md").write_text(self.markdown(), encoding="utf-8")
+
+    def print(self) -> None:
+        """Print the twelve lines, then a table of the classes."""
+        from rich.console import Console
+
+        print(*self.lines(), sep="\n")
+        Console(soft_wrap=True).print(self.table().rich(title=f"{self.num_images} images"))
+
 
 def evaluate_json(
     truth: str | os.PathLike,
@@ -77,6 +92,7 @@ def evaluate_json(
     Args:
         out: folder for metrics.json and metrics.md.
     """
+    sources = {"ground_truth": str(truth), "results": str(results)}
     classes, kind, entries = read_coco_files(truth, results, kind)
     count = len(classes)
     objects = [entry.truth.labels[~entry.truth.ignore] for entry in entries]
@@ -88,22 +104,11 @@ def evaluate_json(
         classes,
         *(np.bincount(np.concatenate([none, *labels]), minlength=count).tolist() for labels in (objects, found)),
         len(entries),
+        sources,
     )
     if out is not None:
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        facts = {"ground_truth": str(truth), "results": str(results)}
-        (folder / "metrics.json").write_text(json.dumps(report.values() | facts, indent=1), encoding="utf-8")
-        (folder / "metrics.md").write_text(report.markdown(), encoding="utf-8")
+        report.write(out)
     return report
-
-
-def print_report(report: FileReport) -> None:
-    """The twelve lines, then a table of the classes."""
-    from rich.console import Console
-
-    print(*report.lines(), sep="\n")
-    Console(soft_wrap=True).print(report.table().rich(title=f"{report.num_images} images"))
 
 
 def _line(number: Number, share: float | None) -> str:

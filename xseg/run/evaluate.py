@@ -9,15 +9,16 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
 from xseg.config import fill_context, fill_num_classes, load_config
 from xseg.engine import keep_freed_memory
 from xseg.engine.processes import processes, quiet
 from xseg.engine.runner import build_runner
-from xseg.evaluation import Table
+from xseg.evaluation import Metric
 from xseg.run.load import resolve_weights, without_downloads
 from xseg.run.train import check_launcher
-from xseg.weights import load_weights, read_weights
+from xseg.weights import Weights, load_weights, read_weights
 
 
 def evaluate(
@@ -62,24 +63,69 @@ def evaluate(
     keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
-        for metric in runner.test_evaluator.metrics:
-            if hasattr(metric, "num_worst"):  # it draws the worst images
-                metric.num_worst = num_worst
-        model = getattr(runner.model, "module", runner.model)
-        if fresh := load_weights(model, weights):
-            raise ValueError(f"{weights.path} holds a backbone alone, {len(fresh)} tensors of the head are not in it")
-        if deploy or backend:
-            runner.model = model.deploy(deploy, backend=backend or "torch")
+        metrics = [metric for metric in runner.test_evaluator.metrics if isinstance(metric, Metric)]
+        for metric in metrics:
+            metric.num_worst = num_worst
+        put_in_weights(runner, weights, deploy, backend)
         start = time.perf_counter()
         runner.test()
-        seconds = time.perf_counter() - start
-        return report_of(
-            runner.test_evaluator.metrics,
-            out,
+        report = Report(
+            metrics,
             images=len(runner.test_dataloader.dataset),
-            seconds=round(seconds, 2),
+            seconds=round(time.perf_counter() - start, 2),
             weights=str(weights.path),
         )
+        report.write(out)
+    return report
+
+
+class Report(dict):
+    """What metrics.json holds: the numbers of every metric, images, seconds, weights.
+
+    All processes of an evaluation have the same numbers; the main one alone writes and prints. The report keeps its
+    metrics, with all detections and the worst images; `dict(report)` is the numbers alone.
+    """
+
+    def __init__(self, metrics: list[Metric], **facts):
+        super().__init__()
+        for metric in metrics:
+            self.update(metric.report())
+        self.update(facts)
+        self.metrics, self.is_main = metrics, is_main_process()
+        self.folder: Path | None = None
+        self.files: list[str] = []  # in `folder`
+
+    def write(self, out: str | os.PathLike) -> None:
+        """Write metrics.json and what the metrics write into the folder `out`."""
+        if not self.is_main:
+            return
+        self.folder, self.files = Path(out), ["metrics.json"]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "metrics.json").write_text(json.dumps(self, indent=1))
+        for metric in self.metrics:
+            self.files += [name for name in metric.write(self.folder) if name not in self.files]
+
+    def print(self) -> None:
+        """Print a table for every metric, and the names of the files that were written."""
+        if not self.is_main:
+            return
+        from rich.console import Console
+
+        console = Console(soft_wrap=True)
+        for index, metric in enumerate(self.metrics):
+            title = None if index else f"{self['images']} images in {self['seconds']:.1f} s"
+            console.print(metric.table().rich(title=title))
+        if self.folder is not None:
+            console.print(f"{self.folder}/{', '.join(self.files)}", highlight=False)
+
+
+def put_in_weights(runner: Runner, weights: Weights, deploy: str | None, backend: str | None) -> None:
+    """Load the weights, and replace the runner's model by its deployment form if one is asked for."""
+    model = getattr(runner.model, "module", runner.model)
+    if fresh := load_weights(model, weights):
+        raise ValueError(f"{weights.path} holds a backbone alone, {len(fresh)} tensors of the head are not in it")
+    if deploy or backend:
+        runner.model = model.deploy(deploy, backend=backend or "torch")
 
 
 def default_folder(source: str | os.PathLike, cfg: Config) -> Path:
@@ -114,40 +160,3 @@ def add_metric(cfg: Config, name: str) -> None:
     metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     if name not in {getattr(metric["type"], "__name__", metric["type"]) for metric in metrics}:
         cfg.test_evaluator = [*metrics, dict(type=name)]
-
-
-class Report(dict):
-    """What metrics.json holds; `tables` and the names of `files` in its folder are for the screen.
-
-    Every process has the numbers; the one that `is_main` has written the files, and prints.
-    """
-
-    def __init__(self, values: dict, tables: list[Table], files: list[str], is_main: bool = True):
-        super().__init__(values)
-        self.tables, self.files, self.is_main = tables, files, is_main
-
-
-def report_of(metrics: list, out: Path, **facts) -> Report:
-    """Ask every metric for what it tells (see `xseg.evaluation.tables`), and leave it in `out`, once for all ranks."""
-    metrics = [metric for metric in metrics if hasattr(metric, "report")]
-    report = Report({}, [metric.table() for metric in metrics], ["metrics.json"], is_main_process())
-    for metric in metrics:
-        report |= metric.report()
-    report |= facts
-    if report.is_main:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "metrics.json").write_text(json.dumps(report, indent=1))
-        for metric in metrics:
-            report.files += [name for name in metric.write(out) if name not in report.files]
-    return report
-
-
-def print_report(report: Report, out: Path) -> None:
-    """A table for every metric, and where the pictures are."""
-    from rich.console import Console
-
-    console = Console(soft_wrap=True)
-    for index, table in enumerate(report.tables):
-        title = None if index else f"{report['images']} images in {report['seconds']:.1f} s"
-        console.print(table.rich(title=title))
-    console.print(f"{out}/{', '.join(report.files)}", highlight=False)
