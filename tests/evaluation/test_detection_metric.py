@@ -162,11 +162,11 @@ def run_rank(rank, folder):
 @pytest.mark.parametrize(
     "seen, message",
     [
-        (result(scores=(float("nan"),)), "image 5: a detection with a box or score that is not finite"),
-        (result(boxes=((0, 0, float("inf"), 1),)), "image 5: a detection with a box"),
-        (result(labels=(2,)), "image 5: labels 2 to 2, but there are 2 classes"),
-        (result(labels=(-1,)), "image 5: labels -1 to -1"),
-        (result(scores=(0.1, 0.2)), r"image 5: boxes, scores, labels .* equally many, got \[1, 2, 1\]"),
+        (result(scores=(float("nan"),)), "image 5: boxes and scores must be finite"),
+        (result(boxes=((0, 0, float("inf"), 1),)), "image 5: boxes and scores must be finite"),
+        (result(labels=(2,)), r"image 5: labels must be in 0\.\.1, got 2 to 2"),
+        (result(labels=(-1,)), r"image 5: labels must be in 0\.\.1, got -1 to -1"),
+        (result(scores=(0.1, 0.2)), r"image 5: boxes, scores, labels .* equal lengths, got \[1, 2, 1\]"),
     ],
 )
 def test_wrong_results_name_the_image(seen, message):

@@ -231,5 +231,5 @@ def test_errors_name_what_is_missing():
     with pytest.raises(ValueError, match="JointModel with instance masks"):
         metric.process(dict(samples=[{}]), [dict(mask=None)])
     metric.dataset_meta = dict(classes=("a", "b"))
-    with pytest.raises(ValueError, match="wants a PanopticDataset"):
+    with pytest.raises(ValueError, match="needs a PanopticDataset"):
         metric.process(dict(samples=[{}]), [{}])

@@ -88,9 +88,7 @@ def test_result_without_a_box_among_results_with_boxes(tmp_path, capsys):
     rows = [dict(HIT, segmentation=MASK), dict(image_id=1, category_id=3, score=0.5, segmentation=MASK)]
     truth = dict(images=[dict(id=1, **SIZE)], annotations=[], categories=CATEGORIES)
     assert main(["eval-json", *write(tmp_path, truth, rows)]) == 1
-    assert re.search(
-        r"result 1: bbox must be .*, got None; results have one each, or masks alone", capsys.readouterr().err
-    )
+    assert re.search(r"result 1: bbox must be .*, got None; either all results have a box", capsys.readouterr().err)
 
 
 def test_keypoints_are_refused_unless_boxes_are_asked_for(tmp_path, capsys):
@@ -145,9 +143,12 @@ def test_wrong_results_are_named(rows, message, tmp_path, capsys):
         (dict(annotations=[dict(BOX, id=5, image_id=2)]), "annotation 5: image_id 2 is not in the file"),
         (dict(annotations=[dict(BOX, id=5, bbox=None)]), "annotation 5: bbox must be"),
         (dict(annotations=[dict(BOX, id=5, area="9")]), "annotation 5: area must be a number of pixels, got '9'"),
-        (dict(annotations=[dict(BOX, id=5, bbox=[0, 0, float("nan"), 1])]), "annotation 5: a bbox that is not finite"),
+        (
+            dict(annotations=[dict(BOX, id=5, bbox=[0, 0, float("nan"), 1])]),
+            "annotation 5: bbox must be finite",
+        ),
         (dict(categories=[dict(id=3)]), "category 0 .* has no id or no name"),
-        (dict(images=[dict(id=1), dict(id=1)]), "image id 1 stands more than once"),
+        (dict(images=[dict(id=1), dict(id=1)]), "image id 1 occurs more than once"),
         (dict(images=[dict(file_name="a.jpg")]), "image 0 .* has no id"),
     ],
 )
@@ -160,6 +161,6 @@ def test_wrong_ground_truths_are_named(changes, message, tmp_path, capsys):
 def test_broken_and_missing_files(tmp_path, capsys):
     paths = write(tmp_path, dict(images=[], annotations=[], categories=CATEGORIES), [])
     (tmp_path / "dt.json").write_text("[{")
-    assert main(["eval-json", *paths]) == 1 and "dt.json is not JSON, or not whole" in capsys.readouterr().err
+    assert main(["eval-json", *paths]) == 1 and "dt.json is not JSON, or not complete" in capsys.readouterr().err
     assert main(["eval-json", paths[0], "none.json"]) == 1
-    assert "none.json: no such file of results" in capsys.readouterr().err
+    assert "none.json: there is no such file of results" in capsys.readouterr().err

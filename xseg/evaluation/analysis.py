@@ -1,4 +1,4 @@
-"""What an evaluation of detections leaves to be looked at: curves, sizes, kinds of errors, and the worst images."""
+"""Files about the detections of an evaluation: precision curves, AP by size, kinds of errors, the worst images."""
 
 import json
 from collections.abc import Sequence
@@ -15,21 +15,28 @@ from xseg.evaluation.errors import CORRECT, ERRORS, Verdict, error_scores, judge
 from xseg.evaluation.metric import write_worst
 from xseg.evaluation.tables import Table, percent
 
-SURE = 0.5  # detections from this score on are drawn, and rank the images
-CURVES = slice(0, None, 2)  # of IOUS: 0.5, 0.6, …, 0.9 are drawn, all are written
+SURE = 0.5  # lowest score of the detections that are drawn and counted as errors of an image
+CURVES = slice(0, None, 2)  # the part of IOUS that is drawn: 0.5, 0.6, …, 0.9; analysis.json has all
 GREEN, GREY = (60, 200, 90), (150, 150, 150)
-COLOURS = ((255, 150, 0), (250, 225, 60), (165, 85, 225), (60, 150, 255), (230, 40, 40), (255, 90, 200))  # of ERRORS
+COLOURS = (
+    (255, 150, 0),
+    (250, 225, 60),
+    (165, 85, 225),
+    (60, 150, 255),
+    (230, 40, 40),
+    (255, 90, 200),
+)  # of ERRORS
 
 
 class WrongImage(NamedTuple):
-    """An image with the detections of at least the score `SURE`, and what is wrong with them."""
+    """An image with its detections of score `SURE` or higher, and the verdict on them."""
 
     entry: Entry
     verdict: Verdict
 
     @property
     def num_errors(self) -> int:
-        """Wrong detections and objects not found."""
+        """Number of wrong detections plus number of objects without a correct detection."""
         wrong = (self.verdict.kinds != CORRECT) & ~self.verdict.skipped
         return int(wrong.sum() + self.verdict.unfound.sum())
 
@@ -37,13 +44,17 @@ class WrongImage(NamedTuple):
 def write_analysis(
     out: Path, entries: Sequence[Entry], scores: dict[str, CocoScores], classes: Sequence[str], num_worst: int
 ) -> list[str]:
-    """Write analysis.json, curves.<kind>.png, the worst images and report.md, which shows them all, into `out`.
+    """Write analysis.json, curves.<kind>.png, pictures of the worst images, and report.md, which shows them all.
 
     Args:
-        scores: of "bbox", "segm" or both; the worst images are those of the first.
+        out: folder.
+        scores: of "bbox", "segm" or both; the first kind decides which images are the worst.
+        num_worst: how many of the worst images are drawn.
+
+    Returns the names of the files and folders in `out`.
     """
-    found = {kind: analysis(entries, values, classes, kind) for kind, values in scores.items()}
-    (out / "analysis.json").write_text(json.dumps(found))
+    analyses = {kind: analysis(entries, values, classes, kind) for kind, values in scores.items()}
+    (out / "analysis.json").write_text(json.dumps(analyses))
     for kind, values in scores.items():
         names = [f"{iou:.2f}" for iou in IOUS[CURVES]]
         curves_picture(out / f"curves.{kind}.png", values.precision[CURVES, :, :, 0], RECALLS, names, classes)
@@ -51,12 +62,15 @@ def write_analysis(
     names = [f"errors{item.num_errors}_{Path(str(item.entry.id)).name}" for item in worst]
     drawn = (draw_errors(item, classes) for item in worst)
     pictures = write_worst(out, zip(names, drawn, strict=True), stale="*_errors*.jpg")
-    (out / "report.md").write_text(page(found, pictures, len(entries)))
+    (out / "report.md").write_text(page(analyses, pictures, len(entries)))
     return ["analysis.json", *(f"curves.{kind}.png" for kind in scores), *["worst/"] * bool(pictures), "report.md"]
 
 
 def analysis(entries: Sequence[Entry], scores: CocoScores, classes: Sequence[str], kind: str) -> dict:
-    """AP by class and size, errors at IoU 0.5, precision at recalls 0, 0.01, …, 1; percent, None: no object."""
+    """AP by class and size, errors at IoU 0.5, and precision at recalls 0, 0.01, …, 1.
+
+    All in percent; None where the ground truth has no object.
+    """
     errors = error_scores(entries, [judge(entry.truth, entry.found, kind) for entry in entries])
     by_area = [scores.ap_by_area(label) for label in range(len(classes))]
     curves = np.where(scores.precision >= 0, np.round(100 * scores.precision, 2), None)
@@ -81,46 +95,50 @@ def analysis(entries: Sequence[Entry], scores: CocoScores, classes: Sequence[str
 
 
 def worst_images(entries: Sequence[Entry], kind: str, count: int) -> list[WrongImage]:
-    """The images with the most errors, most first; such without any, and without a path, are left out."""
-    found = [WrongImage(item, judge(item.truth, item.found, kind)) for item in map(sure, entries) if item.path]
-    return sorted((item for item in found if item.num_errors), key=lambda item: -item.num_errors)[:count]
+    """The `count` images with the most errors, most first. Images without errors or file path are skipped."""
+    judged = [WrongImage(item, judge(item.truth, item.found, kind)) for item in map(sure, entries) if item.path]
+    return sorted((item for item in judged if item.num_errors), key=lambda item: -item.num_errors)[:count]
 
 
 def sure(entry: Entry) -> Entry:
-    """The entry with its detections of at least the score `SURE`."""
-    found = entry.found
-    kept = np.flatnonzero(found.scores >= SURE)
-    masks = None if found.masks is None else [found.masks[row] for row in kept]
-    return entry._replace(found=Found(found.boxes_xyxy[kept], found.scores[kept], found.labels[kept], masks))
+    """The entry without its detections of a score below `SURE`."""
+    detections = entry.found
+    kept = np.flatnonzero(detections.scores >= SURE)
+    masks = None if detections.masks is None else [detections.masks[row] for row in kept]
+    return entry._replace(
+        found=Found(detections.boxes_xyxy[kept], detections.scores[kept], detections.labels[kept], masks)
+    )
 
 
 def draw_errors(item: WrongImage, classes: Sequence[str]) -> np.ndarray:
-    """(H, W, 3) RGB: the objects, and beside them the detections, each in the colour of what became of it."""
+    """(H, W, 3) RGB: the image with its objects beside the image with its detections, in the colours of the verdict."""
     entry, verdict = item
     image = read_image(entry.path).permute(1, 2, 0).numpy()
     scale = max(1, -(-400 // image.shape[0]))  # small images are enlarged before boxes and names are drawn
     image = image.repeat(scale, 0).repeat(scale, 1)
-    truth, found = entry.truth, entry.found
+    truth, detections = entry.truth, entry.found
     colours = np.where(verdict.unfound[:, None], COLOURS[ERRORS.index("missed")], GREEN)
     if truth.ignore is not None:
         colours[truth.ignore] = GREY
     tiles = [draw_boxes(image, truth.boxes_xyxy * scale, [classes[label] for label in truth.labels], colours)]
-    titles = [f"{classes[label]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
+    titles = [
+        f"{classes[label]} {score:.2f}" for label, score in zip(detections.labels, detections.scores, strict=True)
+    ]
     colours = [
         GREY if skipped else GREEN if kind == CORRECT else COLOURS[kind]
         for kind, skipped in zip(verdict.kinds, verdict.skipped, strict=True)
     ]
-    tiles.append(draw_boxes(image, found.boxes_xyxy[::-1] * scale, titles[::-1], colours[::-1]))  # surest on top
+    tiles.append(draw_boxes(image, detections.boxes_xyxy[::-1] * scale, titles[::-1], colours[::-1]))  # best on top
     count = f"{item.num_errors} error{'s' * (item.num_errors != 1)}"
     picture = panel(tiles, ["ground truth", f"detections from score {SURE}: {count}"])
     names, colours = ["right", *ERRORS[:-1], "not found", "ignored"], [GREEN, *COLOURS, GREY]
     return np.vstack([picture, legend(names, colours, picture.shape[1])])
 
 
-def page(found: dict[str, dict], pictures: Sequence[str], num_images: int) -> str:
-    """The tables and pictures as Markdown."""
+def page(analyses: dict[str, dict], pictures: Sequence[str], num_images: int) -> str:
+    """Markdown with all tables and pictures."""
     lines = [f"# Detections in {num_images} images", ""]
-    for kind, parts in found.items():
+    for kind, parts in analyses.items():
         errors = parts["errors"]
         lines += [f"## {kind}", "", *table_lines(["class", *next(iter(parts["AP"].values()))], parts["AP"])]
         lines += ["", f"![precision over recall](curves.{kind}.png)", ""]
@@ -140,4 +158,5 @@ def table_lines(columns: Sequence[str], rows: dict[str, dict]) -> list[str]:
 
 
 def number(value: float | int | str | None) -> str:
+    """Text of a number in a table; None is a dash."""
     return "–" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -17,22 +17,22 @@ from xseg.evaluation.metric import Metric, write_worst
 from xseg.evaluation.tables import Table, cell, percent, shown_classes
 
 TOP = 5
-MOST_DRAWN = 100  # classes in the picture of a confusion matrix
+MOST_DRAWN = 100  # classes up to which the confusion matrix is drawn
 
 
 class MisjudgedImage(NamedTuple):
-    """One of the images whose true class got the least probability, kept for its picture."""
+    """A wrongly classified image, kept for its picture."""
 
-    chance: float  # of the true class
+    chance: float  # probability of the true class
     id: str
     path: str
-    box_xyxy: tuple[int, int, int, int] | None  # where the image is cut out of the file
+    box_xyxy: tuple[int, int, int, int] | None  # part of the file that is the image; None: all of it
     truth: int
     prediction: int
 
 
 def count_pairs(prediction: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """(N,) int64 predictions and labels below num_classes -> (num_classes, num_classes) int64, rows ground truth."""
+    """Count (N,) int64 predictions and labels in a (num_classes, num_classes) int64 matrix, rows ground truth."""
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         wrong = labels[(labels < 0) | (labels >= num_classes)][0]
         raise ValueError(f"labels must be in 0..{num_classes - 1}, got {int(wrong)}")
@@ -40,10 +40,10 @@ def count_pairs(prediction: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 
 def rank_of_truth(scores: Tensor, labels: Tensor) -> Tensor:
-    """How many classes stand before the true one: (N, C) scores, (N,) labels -> (N,), 0 the best.
+    """Rank of the true class among the scores: (N, C) scores, (N,) labels -> (N,), 0 for the highest score.
 
-    Of equal scores the lower index stands first, so that a model that tells nothing is not right everywhere; nor is
-    one that gives NaN.
+    Of equal scores the lower index comes first, and NaN comes last. A model with constant or NaN scores is then not
+    right for every class.
     """
     own = scores.gather(1, labels[:, None])
     index = torch.arange(scores.shape[1], device=scores.device)
@@ -91,7 +91,7 @@ class ClassificationMetric(Metric):
         return {name: percent(value) for name, value in values.items() if value is not None}
 
     def report(self) -> dict:
-        """The numbers in percent, and for each class its accuracy (None where it has no image) and its images."""
+        """The numbers, and the accuracy (percent, None without images) and the number of images of every class."""
         return {
             **self.values,
             "Acc": dict(zip(self.classes, map(percent, self.scores.accuracy), strict=True)),
@@ -99,7 +99,7 @@ class ClassificationMetric(Metric):
         }
 
     def table(self) -> Table:
-        """Accuracy and images of every class, of many classes those of least accuracy; and the totals."""
+        """Accuracy and number of images by class (of more than 40 classes the lowest ones), and the totals."""
         report = self.report()
         accuracy, counts = report["Acc"], report["counts"]
         rows = [(name, cell(accuracy[name]), str(counts[name])) for name in shown_classes(accuracy)]
@@ -109,7 +109,10 @@ class ClassificationMetric(Metric):
         return Table(("class", "accuracy %", "images"), rows, totals)
 
     def write(self, out: Path) -> list[str]:
-        """confusion.csv (rows ground truth), up to 100 classes confusion.png, and worst/NN_TRUTH_as_OTHER_<id>.jpg."""
+        """Write confusion.csv (rows ground truth) and worst/NN_TRUTH_as_OTHER_<id>.jpg.
+
+        Up to 100 classes, the matrix is also drawn as confusion.png.
+        """
         classes = self.classes
         with open(out / "confusion.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -132,7 +135,7 @@ class ClassificationMetric(Metric):
 
 
 def draw_misjudged(item: MisjudgedImage, classes: tuple[str, ...]) -> np.ndarray:
-    """(H, W, 3) RGB: the image under what it is and what it was taken for."""
+    """(H, W, 3) RGB: the image below a title with its true and its predicted class."""
     image = read_image(item.path)
     if item.box_xyxy is not None:
         image = cut_square(image, item.box_xyxy)

@@ -1,7 +1,7 @@
-"""COCO's twelve numbers for boxes or masks, and AP by class: by pycocotools or by faster-coco-eval, alike.
+"""COCO's twelve numbers for boxes or masks, and AP by class, by faster-coco-eval or pycocotools with equal results.
 
-Definitions: https://cocodataset.org/#detection-eval. What the libraries leave to chance is settled here: annotations
-are numbered from 1, images come by ascending id, nothing found and nothing to find are cases like any other.
+Definitions: https://cocodataset.org/#detection-eval. Annotations are numbered from 1 and images sorted by id, since the
+results of the libraries depend on both. Images without detections or without objects are allowed.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ KINDS = ("bbox", "segm")
 
 
 class Number(NamedTuple):
-    """One of the twelve: which part of the libraries' tables is averaged."""
+    """One of the twelve numbers: the mean of a part of the tables that the libraries give."""
 
     name: str
-    table: str  # "precision" (T, R, C, A, D) | "recall" (T, C, A, D): IoUs, recalls, classes, areas, detections
-    iou: float | None = None  # None: all of 0.50, 0.55, …, 0.95
-    area: int = 0  # all | small, below 32^2 pixels | medium | large, from 96^2 on
-    detections: int = 2  # the best 1 | 10 | 100 of an image and class
+    table: str  # "precision" (IoUs, recalls, classes, areas, detections) | "recall", without recalls
+    iou: float | None = None  # None: mean over 0.50, 0.55, …, 0.95
+    area: int = 0  # all | small, below 32^2 pixels | medium | large, 96^2 pixels and above
+    detections: int = 2  # the best 1 | 10 | 100 per image and class
 
 
 NUMBERS = (
@@ -52,29 +52,28 @@ AREAS = ("all", "small", "medium", "large")
 
 
 class CocoScores(NamedTuple):
-    """Shares in 0..1; None where the ground truth has nothing to find."""
+    """Shares in 0..1; None where the ground truth has no object."""
 
     numbers: dict[str, float | None]  # by the names of `NUMBERS`
-    ap: list[float | None]  # of each class
+    ap: list[float | None]  # by class
     ap_50: list[float | None]
-    precision: np.ndarray  # (IOUS, RECALLS, classes, AREAS) the best from each recall on; -1 where nothing is to find
+    precision: np.ndarray  # (IOUS, RECALLS, classes, AREAS): highest at each recall or above; -1 without objects
 
     def ap_by_area(self, label: int) -> dict[str, float | None]:
-        """AP of a class by the names of AREAS."""
+        """AP of a class for each of AREAS."""
         return {name: _mean(self.precision[:, :, label, index]) for index, name in enumerate(AREAS)}
 
 
 def coco_scores(
     entries: Sequence[Entry], num_classes: int, kind: str = "bbox", backend: str = "faster_coco_eval"
 ) -> CocoScores:
-    """Compare detections with the ground truth of the same images.
+    """Score the detections of all entries against their ground truth.
 
     Args:
-        kind: "bbox" compares boxes, "segm" masks, which all entries must have then.
+        kind: "bbox" compares boxes, "segm" compares masks, which all entries must have.
         backend: "faster_coco_eval", or the reference, "pycocotools".
 
-    Raises:
-        ValueError: an unknown kind or backend; masks are missing, then with the image's id.
+    Raises ValueError for an unknown kind or backend, and for missing masks, with the id of the image.
     """
     if kind not in KINDS or backend not in BACKENDS:
         allowed, got = (KINDS, kind) if kind not in KINDS else (BACKENDS, backend)
@@ -97,7 +96,10 @@ def coco_scores(
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for garbage while hundreds of thousands of small objects are made that all stay: it took a third."""
+    """Switch Python's garbage collector off.
+
+    It took a third of the time to make hundreds of thousands of small objects, none of which is garbage.
+    """
     was = gc.isenabled()
     gc.disable()
     try:
@@ -108,8 +110,8 @@ def uncollected() -> Iterator[None]:
 
 
 def coco_dicts(entries: Sequence[Entry], num_classes: int, kind: str) -> tuple[dict, list[dict]]:
-    """The ground truth as COCO's JSON has it, and the detections as annotations; ids and categories from 1."""
-    entries = sorted(entries, key=lambda entry: (isinstance(entry.id, str), entry.id))  # it breaks ties in score
+    """Ground truth in the form of COCO's JSON, and detections as annotations; ids and categories count from 1."""
+    entries = sorted(entries, key=lambda entry: (isinstance(entry.id, str), entry.id))  # the order breaks ties in score
     truths: list[dict] = []
     detections: list[dict] = []
     for image_id, entry in enumerate(entries, start=1):
@@ -134,7 +136,7 @@ def _rows(objects: Truth | Found, image_id: int, entry: Entry, kind: str) -> lis
         what = (
             "the ground truth has no masks (with_masks=True)" if objects is entry.truth else "the model gave no masks"
         )
-        raise ValueError(f"image {entry.id}: {what}, so that there is no segm to evaluate")
+        raise ValueError(f"image {entry.id}: {what}; kind segm needs them")
     boxes = to_xywh(objects.boxes_xyxy) if objects.boxes_xywh is None else objects.boxes_xywh
     area = np.full(len(boxes), np.nan) if objects.area is None else objects.area.copy()
     if (unknown := np.flatnonzero(np.isnan(area))).size:
@@ -155,7 +157,7 @@ def _rows(objects: Truth | Found, image_id: int, entry: Entry, kind: str) -> lis
 
 
 def _run(truth: dict, detections: list[dict], kind: str, backend: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The tables of precision and recall, -1 where there is nothing to find; and the IoUs of their first axis."""
+    """The tables of precision and recall (see `Number`), -1 without objects; and the IoUs of their first axis."""
     if backend == "pycocotools":
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -176,5 +178,6 @@ def _run(truth: dict, detections: list[dict], kind: str, backend: str) -> tuple[
 
 
 def _mean(table: np.ndarray) -> float | None:
-    found = table[table > -1]
-    return float(found.mean()) if found.size else None
+    """Mean of the defined values; -1 marks undefined ones."""
+    defined = table[table > -1]
+    return float(defined.mean()) if defined.size else None

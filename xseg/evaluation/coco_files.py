@@ -1,4 +1,4 @@
-"""Results in the form of COCO's evaluation server; `read_coco_files` reads them back."""
+"""Files of results in the form of COCO's evaluation server; `read_coco_files` reads them."""
 
 import json
 import os
@@ -11,17 +11,18 @@ from xseg.evaluation.entries import Entry
 
 
 def result_rows(entries: Sequence[Entry], kind: str, category_ids: Sequence[int]) -> list[dict]:
-    """dict(image_id, category_id, score, and bbox (x, y, width, height) or segmentation) per detection."""
+    """One dict per detection: image_id, category_id, score, and bbox (x, y, width, height) or segmentation."""
     if kind not in KINDS:
         raise ValueError(f"kind must be {' or '.join(KINDS)}, got {kind}")
     rows = []
     for entry in entries:
-        found = entry.found
-        if kind == "segm" and found.masks is None:
-            raise ValueError(f"image {entry.id}: the model gave no masks, so that there is no segm to write")
-        boxes = to_xywh(found.boxes_xyxy).tolist()
-        for index, (score, label) in enumerate(zip(found.scores.tolist(), found.labels.tolist(), strict=True)):
-            what = dict(bbox=boxes[index]) if kind == "bbox" else dict(segmentation=found.masks[index])
+        detections = entry.found
+        if kind == "segm" and detections.masks is None:
+            raise ValueError(f"image {entry.id}: the model gave no masks; kind segm needs them")
+        boxes = to_xywh(detections.boxes_xyxy).tolist()
+        pairs = zip(detections.scores.tolist(), detections.labels.tolist(), strict=True)
+        for index, (score, label) in enumerate(pairs):
+            what = dict(bbox=boxes[index]) if kind == "bbox" else dict(segmentation=detections.masks[index])
             rows.append(dict(image_id=entry.id, category_id=category_ids[label], score=score, **what))
     return rows
 

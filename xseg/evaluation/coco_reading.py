@@ -1,7 +1,7 @@
-"""Ground truth and results from two JSON files alone: no image, no config, no model.
+"""Ground truth and results from two JSON files, without images, config or model.
 
-Boxes and areas are taken as they stand in the files, also those that leave the image or have no area, and all
-detections are kept: pycocotools' numbers of the same two files are the measure.
+Boxes and areas are taken as they are in the files, including boxes that leave the image or have no area. All detections
+are kept. The numbers are then those of pycocotools for the same files.
 """
 
 import json
@@ -24,7 +24,7 @@ LVIS_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")  # of images
 
 
 class CocoFiles(NamedTuple):
-    """What two files hold, ready for `coco_scores`."""
+    """Content of the two files, ready for `coco_scores`."""
 
     classes: list[str]
     kind: str  # "bbox" or "segm"
@@ -32,18 +32,18 @@ class CocoFiles(NamedTuple):
 
 
 def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> CocoFiles:
-    """Read a ground truth and a list of results in COCO's two forms.
+    """Read a ground truth and a list of results in the two forms of COCO.
 
     Args:
-        truth: dict(images, annotations, categories); images need an id, and for masks height and width.
-        results: a list of dict(image_id, category_id, score, and bbox (x, y, width, height), segmentation or both); it
-            may be empty. As in pycocotools, the area of a detection is that of its box, for masks too, if the first
-            result has a box; if not, it is that of the mask, and boxes that are missing are put around the masks.
-        kind: "bbox" or "segm"; None takes segm where results have a segmentation, else bbox.
+        truth: file with dict(images, annotations, categories). Images need an id, and for masks height and width.
+        results: file with a list of dict(image_id, category_id, score, and bbox (x, y, width, height), segmentation or
+            both), which may be empty. As in pycocotools, the first result decides about areas. If it has a box, the
+            area of every detection is that of its box, for masks too. If not, the area is that of the mask, and a
+            detection without a box gets the box around its mask.
+        kind: "bbox" or "segm"; None means segm if a result has a segmentation, otherwise bbox.
 
-    Raises:
-        FileNotFoundError, ValueError: naming the file and the annotation's id or the result's number, from 0. Files of
-            LVIS are refused, and so are results with keypoints unless `kind` says what of them to compare.
+    Raises FileNotFoundError or ValueError with the file, and the id of the annotation or the number of the result
+    (from 0). Files of LVIS are refused, and so are results with keypoints unless `kind` is given.
     """
     if kind not in (None, *KINDS):
         raise ValueError(f"kind must be {' or '.join(KINDS)}, got {kind}")
@@ -74,9 +74,9 @@ def _read_rows(path: Path) -> list[dict]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such file of results") from error
+        raise FileNotFoundError(f"{path}: there is no such file of results") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON, or not whole: {error}; write it again") from error
+        raise ValueError(f"{path} is not JSON, or not complete: {error}; write it again") from error
     if not isinstance(rows, list):
         raise ValueError(f"{path} holds no list; results are a list of dict(image_id, category_id, score, bbox, …)")
     return [row if isinstance(row, dict) else {} for row in rows]
@@ -86,8 +86,8 @@ def _refuse_keypoints(rows: list[dict], file: Path) -> None:
     for number, row in enumerate(rows):
         if "keypoints" in row:
             raise ValueError(
-                f"{file}: result {number} has keypoints, and their similarity (OKS) is not computed here; "
-                "take pycocotools, or evaluate the boxes alone with --kind bbox"
+                f"{file}: result {number} has keypoints, whose similarity (OKS) xseg does not compute; "
+                "use pycocotools, or evaluate the boxes alone with --kind bbox"
             )
 
 
@@ -95,8 +95,8 @@ def _refuse_lvis(content: dict, file: Path) -> None:
     for row in content["images"]:
         if isinstance(row, dict) and (keys := [key for key in LVIS_KEYS if key in row]):
             raise ValueError(
-                f"{file} is a ground truth of LVIS: image {row.get('id')} has {', '.join(keys)}, as not all objects "
-                "are annotated there. COCO's rules would count right detections as wrong; take the package lvis"
+                f"{file} is a ground truth of LVIS: image {row.get('id')} has {', '.join(keys)}. LVIS does not "
+                "annotate all objects, and COCO's rules would count correct detections as wrong; use the package lvis"
             )
 
 
@@ -104,11 +104,11 @@ def _sizes(content: dict, file: Path, needed: bool) -> Sizes:
     sizes = {}
     for number, row in enumerate(content["images"]):
         if not isinstance(row, dict) or row.get("id") is None:
-            raise ValueError(f"{file}: image {number} (from 0) has no id; write it there")
+            raise ValueError(f"{file}: image {number} (from 0) has no id; add one")
         if row["id"] in sizes:
-            raise ValueError(f"{file}: image id {row['id']} stands more than once; ids must differ")
+            raise ValueError(f"{file}: image id {row['id']} occurs more than once; ids must differ")
         if needed and not (row.get("height") and row.get("width")):
-            raise ValueError(f"{file}: image {row['id']} has no height and width, which masks need")
+            raise ValueError(f"{file}: image {row['id']} has no height or width, which masks need")
         sizes[row["id"]] = (int(row.get("height") or 0), int(row.get("width") or 0))
     return sizes
 
@@ -116,8 +116,10 @@ def _sizes(content: dict, file: Path, needed: bool) -> Sizes:
 def _by_image(
     rows: list[dict], file: Path, sizes: Sizes, label_of: dict, kind: str, with_boxes: bool
 ) -> dict[int | str, list[dict]]:
-    """Checked results of each image: dict(category_id, score, area, bbox (x, y, width, height), mask); the mask is None
-    where it is not needed."""
+    """Checked results by image: dict(category_id, score, area, bbox (x, y, width, height), mask or None).
+
+    A mask is read only if masks are compared or boxes are missing.
+    """
     by_image: dict = {id: [] for id in sizes}
     for number, row in enumerate(rows):
         place = f"{file}: result {number}"
@@ -143,7 +145,7 @@ def _box(box: object, place: str) -> list[float]:
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) < 0:
         raise ValueError(
             f"{place}: bbox must be [x, y, width, height], finite and not negative in size, got {box!r}; "
-            "results have one each, or masks alone"
+            "either all results have a box, or all have only masks"
         )
     return box
 
@@ -167,7 +169,7 @@ def _truth(rows: list[dict], file: Path, size_hw: tuple[int, int], label_of: dic
     else:
         boxes = boxes_of(rows, file)
         if (broken := ~np.isfinite(boxes).all(axis=1)).any():
-            raise ValueError(f"{place_of(file, rows[broken.argmax()])}: a bbox that is not finite")
+            raise ValueError(f"{place_of(file, rows[broken.argmax()])}: bbox must be finite numbers")
     return Truth(
         boxes_xyxy=to_xyxy(boxes),
         labels=np.array([label_of[row["category_id"]] for row in rows], np.int64),

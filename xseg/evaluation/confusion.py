@@ -1,4 +1,4 @@
-"""Semantic segmentation metrics from a confusion matrix: counted once per pixel, summed exactly.
+"""Scores of semantic segmentation from a confusion matrix of pixels.
 
 Definitions as in Long et al. 2015 (arXiv:1411.4038), Section 5, and the programs of VOC and Cityscapes.
 """
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-EXACT = 2**24  # counts up to here are whole numbers in float32, in which opencv gives them
+EXACT = 2**24  # pixels counted at a time: opencv counts in float32, which is exact up to here
 
 
 class Scores(NamedTuple):
-    """What a confusion matrix says. Shares in 0..1; per-class entries are None where there is nothing to say."""
+    """Scores of a confusion matrix, as shares in 0..1; None where there is nothing to divide by."""
 
     mean_iou: float | None  # over the classes that occur in the ground truth or in the prediction
     mean_accuracy: float | None  # over the classes that occur in the ground truth
@@ -27,7 +27,7 @@ def confusion_matrix(prediction: Tensor, mask: Tensor, num_classes: int) -> Tens
 
     Args:
         prediction: (…) uint8 labels below num_classes.
-        mask: (…) uint8 ground truth of the same shape; labels from num_classes on (255) are left out.
+        mask: (…) uint8 ground truth of the same shape; labels of num_classes and above (255) are ignored.
 
     Returns: (num_classes, num_classes) int64 on the same device, rows ground truth, columns prediction.
     """
@@ -41,11 +41,11 @@ def confusion_matrix(prediction: Tensor, mask: Tensor, num_classes: int) -> Tens
 
 
 def _count(mask: Tensor, prediction: Tensor) -> Tensor:
-    """(256, 256) int64 counts of two flat uint8 tensors' pairs."""
+    """Count the pairs of two flat uint8 tensors: (256, 256) int64, rows mask."""
     if mask.device.type != "cpu" or mask.dtype != torch.uint8 or prediction.dtype != torch.uint8:
         pairs = mask.to(torch.int32).mul_(256).add_(prediction)
         return torch.bincount(pairs, minlength=256 * 256).reshape(256, 256)
-    import cv2  # its histogram of two channels needs no array of pairs
+    import cv2  # its two-channel histogram needs no array of pairs
 
     counts = torch.zeros(256, 256, dtype=torch.int64)
     for pair in zip(mask.split(EXACT), prediction.split(EXACT), strict=True):
@@ -56,10 +56,10 @@ def _count(mask: Tensor, prediction: Tensor) -> Tensor:
 
 
 def scores(confusion: Tensor) -> Scores:
-    """(C, C) counts -> scores, never NaN.
+    """Scores of (C, C) counts, rows ground truth; never NaN.
 
     As in the programs of VOC and Cityscapes, a class that is predicted but not in the ground truth has IoU 0 and counts
-    in the mean; a class in neither does not.
+    in the mean. A class that is in neither does not count.
     """
     confusion = confusion.double().cpu()
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)

@@ -1,4 +1,4 @@
-"""The mmengine metric around `coco_scores` and `voc_scores`: one small entry an image, any number of ranks."""
+"""The metric of detections, from `coco_scores` and `voc_scores`. It keeps one small entry per image."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -15,24 +15,24 @@ from xseg.evaluation.metric import Metric
 from xseg.evaluation.tables import Table, cell, percent
 from xseg.evaluation.voc import VocScores, voc_scores
 
-VOC_KINDS = {"voc07": True, "voc12": False}  # name -> eleven points
+VOC_KINDS = {"voc07": True, "voc12": False}  # name -> whether AP is the mean at eleven points
 LEADING = ("voc12", "voc07", *KINDS)  # the first that is evaluated leads
 
 
 @METRICS.register_module()
 class DetectionMetric(Metric):
-    """COCO's twelve numbers in percent, "bbox_mAP", "bbox_mAP_50", …, "segm_mAP", …; None: nothing to find.
+    """COCO's twelve numbers in percent, "bbox_mAP", "bbox_mAP_50", …, "segm_mAP", …; None without objects.
 
-    Results are dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks, (K, H, W) bool or K run lengths) in
-    the pixels of the image as read, and so are the boxes of samples: transforms for evaluation must not resize. After
-    `evaluate`, `scores` holds what the numbers come from, with AP by class, and `entries` (on the main process) the
-    detections.
+    Predictions are dict(boxes_xyxy (K, 4), scores (K,), labels (K,), and optionally masks, (K, H, W) bool or K run
+    lengths). Their boxes and those of the samples are in pixels of the image as read, so the transforms of an
+    evaluation must not resize. After `evaluate`, `scores` holds what the numbers come from, with AP by class, and
+    `entries` (on the main process only) the detections.
 
     Args:
-        kinds: of "bbox", "segm", "voc07" and "voc12" (mAP at IoU 0.5 as "voc07_mAP", "voc12_mAP"); None: bbox, and segm
-            if both samples and results have masks.
+        kinds: some of "bbox", "segm", "voc07" and "voc12" (mAP at IoU 0.5 as "voc07_mAP", "voc12_mAP"); None means
+            bbox, and also segm if samples and predictions have masks.
         backend: "faster_coco_eval", or the reference, "pycocotools".
-        num_worst: images with the most errors to draw.
+        num_worst: how many of the images with the most errors are drawn.
     """
 
     def __init__(self, kinds: Sequence[str] | None = None, backend: str = "faster_coco_eval", num_worst: int = 0):
@@ -48,12 +48,12 @@ class DetectionMetric(Metric):
 
     @property
     def leading(self) -> str:
-        """mAP by VOC's rules if they are asked for, else of boxes, else of masks."""
+        """mAP by VOC's rules if `kinds` has one of them, otherwise of boxes, otherwise of masks."""
         return f"{next(kind for kind in LEADING if kind in (self.kinds or KINDS))}_mAP"
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by label: the data set's classes, or those of them that are `things` (see `PanopticDataset`)."""
+        """Class names by label: all classes of the data set, or only its `things` (see `PanopticDataset`)."""
         names, things = self.dataset_meta["classes"], self.dataset_meta.get("things")
         return tuple(names) if things is None else tuple(names[index] for index in things)
 
@@ -62,7 +62,7 @@ class DetectionMetric(Metric):
         self.results.append(entry_of(sample, prediction, len(self.classes), with_masks))
 
     def gather(self) -> None:
-        """Set `entries` on the main process, and `scores` on all; images that came twice count once."""
+        """Set `entries` on the main process and `scores` on all; an image that two processes saw counts once."""
         entries = in_order(all_gather_object(self.results))
         self.results = []
         outcome = [None]
@@ -70,7 +70,7 @@ class DetectionMetric(Metric):
             self.entries = entries
             try:
                 outcome = [self._scores(entries)]
-            except ValueError as error:  # raised on every process, where the others would wait
+            except ValueError as error:  # all processes raise it; otherwise the others would wait for this one
                 outcome = [error]
         broadcast_object_list(outcome)
         if isinstance(outcome[0], ValueError):
@@ -85,7 +85,7 @@ class DetectionMetric(Metric):
         return values
 
     def report(self) -> dict:
-        """The numbers, and AP by class, as plain values in percent; None where there is nothing to find."""
+        """The numbers, and AP by class in percent; None for a class without objects."""
         by_class = {
             f"{kind}_AP": dict(zip(self.classes, map(percent, scores.ap), strict=True))
             for kind, scores in self.scores.items()
@@ -93,7 +93,7 @@ class DetectionMetric(Metric):
         return self.values | by_class
 
     def table(self) -> Table:
-        """AP of every class and the mean, a column for each kind."""
+        """AP by class and its mean, one column per kind."""
         columns = [scores.ap for scores in self.scores.values()]
         return Table(
             ("class", *(f"{kind} AP %" for kind in self.scores)),
@@ -105,9 +105,9 @@ class DetectionMetric(Metric):
         )
 
     def write(self, out: Path) -> list[str]:
-        """results.bbox.json and results.segm.json as COCO's server takes them, and what `write_analysis` finds.
+        """Write results.bbox.json and results.segm.json for COCO's server, and the files of `write_analysis`.
 
-        Of the kinds that were evaluated; VOC's mAP alone leaves nothing.
+        Only kinds that were evaluated are written, and nothing if only VOC's mAP was.
         """
         category_ids = self.dataset_meta.get("category_ids") or range(1, len(self.classes) + 1)
         coco = {kind: self.scores[kind] for kind in KINDS if kind in self.scores}
@@ -129,7 +129,7 @@ class DetectionMetric(Metric):
 
 
 def in_order(parts: Sequence[Sequence[Entry]]) -> list[Entry]:
-    """What the ranks of `EvalSampler` saw, image by image as in the data set; an image that came twice, once."""
+    """Entries of all processes of an `EvalSampler` in the order of the data set, each image once."""
     by_id: dict = {}
     for row in zip_longest(*parts):
         for entry in row:

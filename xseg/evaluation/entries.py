@@ -1,4 +1,4 @@
-"""What detection metrics keep of an image: its objects and its detections as small arrays, masks as run lengths."""
+"""Objects and detections of an image as small arrays, with masks as run lengths."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from xseg.data.read.rle import RunLengths, encode_masks, run_lengths
 from xseg.data.sets.detection import to_xyxy
 
-MAX_DETECTIONS = 100  # an image, as COCO counts
+MAX_DETECTIONS = 100  # per image, as COCO counts
 
 
 class Truth(NamedTuple):
@@ -17,10 +17,10 @@ class Truth(NamedTuple):
 
     boxes_xyxy: np.ndarray  # (M, 4) pixels
     labels: np.ndarray  # (M,) from 0
-    ignore: np.ndarray | None = None  # (M,) bool: crowds and difficult objects, neither asked for nor punished
-    area: np.ndarray | None = None  # (M,) pixels, which make objects small, medium or large; NaN, None: of mask or box
+    ignore: np.ndarray | None = None  # (M,) bool: crowds and difficult objects, which count neither way
+    area: np.ndarray | None = None  # (M,) pixels: small, medium or large; NaN or None: that of mask or box
     masks: list[RunLengths] | None = None
-    boxes_xywh: np.ndarray | None = None  # (M, 4) the boxes as a file states them: x + width is rounded
+    boxes_xywh: np.ndarray | None = None  # (M, 4) boxes as a file has them; x + width would round
 
 
 class Found(NamedTuple):
@@ -30,40 +30,39 @@ class Found(NamedTuple):
     scores: np.ndarray  # (K,)
     labels: np.ndarray  # (K,) from 0
     masks: list[RunLengths] | None = None
-    area: np.ndarray | None = None  # as of `Truth`
-    boxes_xywh: np.ndarray | None = None  # as of `Truth`
+    area: np.ndarray | None = None  # as in `Truth`
+    boxes_xywh: np.ndarray | None = None  # as in `Truth`
 
 
 class Entry(NamedTuple):
-    """One evaluated image; all boxes are in its own pixels."""
+    """One evaluated image. Boxes are in pixels of the image as read."""
 
     id: int | str
     size_hw: tuple[int, int]
     truth: Truth
     found: Found
-    path: str | None = None  # of the image, for its picture
+    path: str | None = None  # file of the image
 
 
 def entry_of(sample: dict, result: dict, num_classes: int, with_masks: bool = True) -> Entry:
-    """Entry of a sample (see `DetectionDataset`) and the result that the model gives for it.
+    """Make the entry of a sample (see `DetectionDataset`) and the model's prediction for it.
 
     Args:
-        result: dict(boxes_xyxy (K, 4), scores (K,), labels (K,), perhaps masks, (K, H, W) bool or K run lengths),
-            original pixels; the 100 of highest score are kept.
-        with_masks: keep the masks of samples and results that have them.
+        result: dict(boxes_xyxy (K, 4), scores (K,), labels (K,), and optionally masks, (K, H, W) bool or K run
+            lengths), in pixels of the image as read; the 100 detections of highest score are kept.
+        with_masks: keep masks, where there are any.
 
-    Raises:
-        ValueError: a result whose lengths differ, whose numbers are not finite, or with a label out of range or a mask
-            that is none of its image.
+    Raises ValueError, with the id of the image, if the lengths of `result` differ, a number is not finite, a label is
+    out of range, or the size of a mask is not that of the image.
     """
     meta = sample["meta"]
     size_hw = tuple(int(side) for side in meta["size_hw"])
-    found = _found(result, meta, num_classes, with_masks)
-    return Entry(meta["id"], size_hw, _truth(sample, with_masks), found, meta.get("path"))
+    detections = _found(result, meta, num_classes, with_masks)
+    return Entry(meta["id"], size_hw, _truth(sample, with_masks), detections, meta.get("path"))
 
 
 def areas(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """(…, 4) -> (…) pixels."""
+    """Areas of (…, 4) boxes: (…) in square pixels."""
     return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).prod(axis=-1)
 
 
@@ -91,11 +90,11 @@ def _found(result: dict, meta: dict, num_classes: int, with_masks: bool) -> Foun
     masks = result.get("masks") if with_masks else None
     lengths = [len(boxes), len(scores), len(labels), *([] if masks is None else [len(masks)])]
     if len(set(lengths)) > 1:
-        raise ValueError(f"image {id}: boxes, scores, labels (and masks) must be equally many, got {lengths}")
+        raise ValueError(f"image {id}: boxes, scores, labels (and masks) must have equal lengths, got {lengths}")
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-        raise ValueError(f"image {id}: a detection with a box or score that is not finite; did the training diverge?")
+        raise ValueError(f"image {id}: boxes and scores must be finite; did the training diverge?")
     if len(labels) and not (0 <= labels.min() and labels.max() < num_classes):
-        raise ValueError(f"image {id}: labels {labels.min()} to {labels.max()}, but there are {num_classes} classes")
+        raise ValueError(f"image {id}: labels must be in 0..{num_classes - 1}, got {labels.min()} to {labels.max()}")
     best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
     return Found(boxes[best], scores[best], labels[best], None if masks is None else _codes(masks, best, meta))
 
@@ -105,7 +104,7 @@ def _codes(masks: Tensor | np.ndarray | list[RunLengths], rows: np.ndarray, meta
         try:
             return [run_lengths(masks[row], meta["size_hw"]) for row in rows]
         except ValueError as error:
-            raise ValueError(f"image {meta['id']}: a detection with {error}") from error
+            raise ValueError(f"image {meta['id']}: mask of a detection: {error}") from error
     return encode_masks(masks[rows.tolist()] if isinstance(masks, Tensor) else masks[rows])
 
 

@@ -1,7 +1,7 @@
-"""Why detections are wrong, as TIDE defines it, and how much AP each kind of error costs.
+"""Kinds of wrong detections as TIDE defines them, and how much AP each kind costs.
 
-Paper: Bolya et al. 2020 (arXiv:2008.08115). A test holds every number equal to the authors' program, tidecv 1.0.1,
-where each class has an object; a class without any counts there with AP 0, and here, as with COCO, not at all.
+Paper: Bolya et al. 2020 (arXiv:2008.08115). The numbers equal those of the authors' program, tidecv 1.0.1 (see the
+tests), if each class has an object. A class without objects has AP 0 there; here it does not count, as in COCO.
 """
 
 from collections.abc import Sequence
@@ -19,41 +19,49 @@ CORRECT = -1
 
 
 class Verdict(NamedTuple):
-    """What became of the K detections and the M objects of an image."""
+    """Kinds of the K detections, and state of the M objects, of an image."""
 
     kinds: np.ndarray  # (K,) CORRECT, or an index into ERRORS
-    objects: np.ndarray  # (K,) the object that a detection finds, or would find without its error; -1: none
-    skipped: np.ndarray  # (K,) bool: wrong, but inside an ignored object of its class, and so not counted
-    unfound: np.ndarray  # (M,) bool: to be found, and not found
-    missed: np.ndarray  # (M,) bool: of those the ones that no detection would find without its error
+    objects: np.ndarray  # (K,) object that a detection matches, or would match without its error; -1: none
+    skipped: np.ndarray  # (K,) bool: wrong but not counted, as it lies inside an ignored object of its class
+    unfound: np.ndarray  # (M,) bool: not ignored, and without a correct detection
+    missed: np.ndarray  # (M,) bool: unfound, and no detection would match it without its error
 
 
 class ErrorScores(NamedTuple):
-    """Shares in 0..1; None where the ground truth has nothing to find."""
+    """Shares in 0..1; None where the ground truth has no object."""
 
     ap: float | None  # at the IoU of the verdicts
-    delta_ap: dict[str, float | None]  # by the names of ERRORS: what AP gains when these errors alone are corrected
-    false_positives: float | None  # what it gains when every wrong detection has the lowest score
-    false_negatives: float | None  # what it gains when nothing is asked for that is not found
-    counts: dict[str, int]
+    delta_ap: dict[str, float | None]  # by ERRORS: gain of AP if only these errors are corrected
+    false_positives: float | None  # gain of AP if every wrong detection gets the lowest score
+    false_negatives: float | None  # gain of AP if objects without a correct detection do not count
+    counts: dict[str, int]  # by ERRORS
 
 
-def judge(truth: Truth, found: Found, kind: str = "bbox", iou: float = 0.5, background_iou: float = 0.1) -> Verdict:
-    """Match detections to objects, the surest first, and name what is wrong with the rest.
+def judge(
+    truth: Truth, detections: Found, kind: str = "bbox", iou: float = 0.5, background_iou: float = 0.1
+) -> Verdict:
+    """Match detections to objects in order of score, and name the error of those without a match.
 
-    A wrong detection is, by the first rule that holds: *localisation*, if it overlaps an object of its class by
-    `background_iou` to `iou`; *classification*, if it overlaps one of another class by `iou` or more; *duplicate*, if
-    one of its class that is found already; *background*, if it overlaps nothing by more than `background_iou`; else
-    *both*. The surest localisation or classification error at an object that is not found would find it, corrected.
+    The first of these rules that holds decides, with IoU as the overlap:
+
+    - localisation: overlap of `background_iou` to `iou` with an object of the same class
+    - classification: overlap of `iou` or more with an object of another class
+    - duplicate: overlap of `iou` or more with an object of the same class that another detection matches
+    - background: overlap of at most `background_iou` with every object
+    - both: none of the above
+
+    An object without a match may have localisation and classification errors. The one of highest score would match it
+    if it were corrected.
 
     Args:
-        kind: "bbox" compares boxes, "segm" masks.
+        kind: "bbox" compares boxes, "segm" compares masks.
     """
     ignore = np.zeros(len(truth.labels), bool) if truth.ignore is None else truth.ignore
-    ious, inside = overlaps(truth, found, kind, ignore)  # (K, M) each
-    same = found.labels[:, None] == truth.labels
+    ious, inside = overlaps(truth, detections, kind, ignore)  # (K, M) each
+    same = detections.labels[:, None] == truth.labels
     own, other = ious * same, ious * ~same
-    order = np.argsort(-found.scores, kind="stable")
+    order = np.argsort(-detections.scores, kind="stable")
     objects = _match(own, order, iou)
     correct, used = objects >= 0, np.zeros(len(ignore), bool)
     used[objects[correct]] = True
@@ -70,31 +78,31 @@ def judge(truth: Truth, found: Found, kind: str = "bbox", iou: float = 0.5, back
     for error, values in ((LOCALISATION, own), (CLASSIFICATION, other)):
         rows = kinds == error
         objects[rows] = values[rows].argmax(1) if rows.any() else -1
-    wants = order[~correct[order] & (objects[order] >= 0)]
-    surest = wants[np.unique(objects[wants], return_index=True)[1]]
-    surest = surest[~used[objects[surest]]]
-    objects[np.setdiff1d(wants, surest)] = -1
+    candidates = order[~correct[order] & (objects[order] >= 0)]
+    best = candidates[np.unique(objects[candidates], return_index=True)[1]]  # the highest score of each object
+    best = best[~used[objects[best]]]
+    objects[np.setdiff1d(candidates, best)] = -1
     unfound, missed = ~used & ~ignore, ~used & ~ignore
-    missed[objects[surest]] = False
+    missed[objects[best]] = False
     return Verdict(kinds, objects, ~correct & (inside * same > iou).any(1), unfound, missed)
 
 
-def overlaps(truth: Truth, found: Found, kind: str, ignore: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(K, M) IoU with the objects that count, and (K, M) share of a detection inside those that are ignored."""
+def overlaps(truth: Truth, detections: Found, kind: str, ignore: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(K, M) IoU with objects that are not ignored, and (K, M) share of a detection's area inside ignored objects."""
     from pycocotools import mask as coco_mask
 
-    shape = (len(found.labels), len(truth.labels))
+    shape = (len(detections.labels), len(truth.labels))
     if 0 in shape:
         return np.zeros(shape), np.zeros(shape)
-    sides = [part.masks if kind == "segm" else to_xywh(part.boxes_xyxy) for part in (found, truth)]
+    sides = [part.masks if kind == "segm" else to_xywh(part.boxes_xyxy) for part in (detections, truth)]
     shares = coco_mask.iou(*sides, ignore.astype(np.uint8).tolist())
     return shares * ~ignore, shares * ignore
 
 
 def error_scores(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> ErrorScores:
-    """AP, and what it would gain by correcting one kind of error; `verdicts` are those of the entries by `judge`."""
-    truths, founds = [entry.truth for entry in entries], [entry.found for entry in entries]
-    scores, labels = _stack([f.scores for f in founds], float), _stack([f.labels for f in founds], int)
+    """AP, and how much it gains if one kind of error is corrected; `verdicts` are the results of `judge` by entry."""
+    truths, detections = [entry.truth for entry in entries], [entry.found for entry in entries]
+    scores, labels = _stack([d.scores for d in detections], float), _stack([d.labels for d in detections], int)
     kinds, skipped = _stack([v.kinds for v in verdicts], int), _stack([v.skipped for v in verdicts], bool)
     corrected = _stack([_labels_at(t, v.objects) for t, v in zip(truths, verdicts, strict=True)], int)
     wanted = _stack([t.labels[~t.ignore] if t.ignore is not None else t.labels for t in truths], int)
@@ -117,7 +125,7 @@ def error_scores(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> Error
         kept, relabelled = np.where(at, corrected >= 0, ~skipped), np.where(at, corrected, labels)
         fewer = positives - missed if index == MISSED else positives
         value = gain(ap(kept, labels=relabelled, correct=at | (kinds == CORRECT), positives=fewer))
-        delta_ap[name] = None if value is None else max(value, 0.0)  # the 101 recalls may round below
+        delta_ap[name] = None if value is None else max(value, 0.0)  # sampling at 101 recalls may give a little less
     counts = np.bincount(kinds[(kinds >= 0) & ~skipped], minlength=len(ERRORS))
     counts[MISSED] = missed.sum()
     return ErrorScores(
@@ -132,9 +140,13 @@ def error_scores(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> Error
 def mean_ap(
     scores: np.ndarray, labels: np.ndarray, correct: np.ndarray, positives: np.ndarray, classes: np.ndarray
 ) -> float | None:
-    """Mean over `classes` of COCO's AP at one IoU; `positives` counts the objects of every class.
+    """Mean over `classes` of COCO's AP at one IoU.
 
-    Of a class that a correction leaves without objects only the wrong detections count, with AP 0.
+    A class that a correction leaves without objects has AP 0 if it has detections; otherwise it does not count.
+
+    Args:
+        scores, labels, correct: (K,) of all detections.
+        positives: number of objects by class.
     """
     order = np.argsort(-scores, kind="stable")
     labels, correct = labels[order], correct[order]
@@ -149,15 +161,19 @@ def mean_ap(
 
 
 def precision_at_recalls(hits: np.ndarray, num_objects: int) -> np.ndarray:
-    """(K,) bool, whether each detection by descending score is right -> (101,) best precision from each recall on."""
-    right = np.cumsum(hits)
-    precision = right / np.arange(1, len(hits) + 1)
+    """Highest precision at each recall of RECALLS or above: (101,).
+
+    Args:
+        hits: (K,) bool by descending score: whether the detection is correct.
+    """
+    true_positives = np.cumsum(hits)
+    precision = true_positives / np.arange(1, len(hits) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return np.append(envelope, 0.0)[np.searchsorted(right / num_objects, RECALLS)]
+    return np.append(envelope, 0.0)[np.searchsorted(true_positives / num_objects, RECALLS)]
 
 
 def _match(own: np.ndarray, order: np.ndarray, iou: float) -> np.ndarray:
-    """(K,) the object that each detection finds, -1 for none: each, the surest first, takes the best that is free."""
+    """(K,) matches: in order of score, each detection takes the free object of highest IoU; -1 for none."""
     free, objects = own.copy(), np.full(len(own), -1)
     for row in order if own.size else ():
         best = free[row].argmax()
@@ -168,7 +184,7 @@ def _match(own: np.ndarray, order: np.ndarray, iou: float) -> np.ndarray:
 
 
 def _labels_at(truth: Truth, objects: np.ndarray) -> np.ndarray:
-    """(K,) labels of the objects, -1 where there is none."""
+    """(K,) labels of the objects; -1 for no object."""
     return np.append(truth.labels, -1)[objects]
 
 

@@ -1,4 +1,4 @@
-"""Metrics of classifiers that give an image any number of labels: MAP@100, and F1 of every class."""
+"""Scores of classifiers that give an image any number of labels: MAP@100, and F1 of every class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,57 +14,57 @@ from xseg.drawing import panel
 from xseg.evaluation.metric import Metric, write_worst
 from xseg.evaluation.tables import Table, cell, percent, shown_classes
 
-DEPTH = 100
-THRESHOLD = 0.5  # of the probability from which a label counts as given
+DEPTH = 100  # classes of an image that are ranked
+THRESHOLD = 0.5  # probability from which a label counts as predicted
 
 
 class MisrankedImage(NamedTuple):
-    """One of the images whose labels are ranked worst, kept for its picture."""
+    """An image with a low average precision, kept for its picture."""
 
-    precision: float  # its average precision
+    precision: float  # average precision
     id: str
     path: str
     truth: tuple[int, ...]
-    likeliest: tuple[int, ...]  # as many as it has labels
+    likeliest: tuple[int, ...]  # as many classes as the image has labels
 
 
 def average_precision_at(
     scores: Tensor, targets: Tensor, class_weights: Tensor | None = None, depth: int = DEPTH
 ) -> Tensor:
-    """Average precision of each image's `depth` likeliest classes, the contribution of every class weighted.
+    """Average precision of the `depth` likeliest classes of each image, weighted by class.
 
-    Over the ranks k = 1 … depth whose class the image has: the sum of weight times precision among the first k,
-    divided by the most such weights could sum to. Of equal scores the lower index stands first; a label whose score is
-    NaN is not found. With weights 1, no equal scores, and all labels among the first `depth` it is the label ranking
-    average precision of scikit-learn.
+    The sum runs over the ranks k = 1 … depth whose class is a label of the image. Each adds the weight of its class
+    times the precision among the first k. The sum is divided by the highest sum of weights that is possible. Of equal
+    scores the lower index comes first; a label whose score is NaN adds nothing. With weights of 1, no equal scores, and
+    all labels among the first `depth`, this is scikit-learn's label ranking average precision.
 
     Shapes: scores (N, C), targets (N, C) of 0 and 1, class_weights (C,), 1 each if None -> (N,) float64, NaN for an
     image without labels (of weight above 0).
 
     Source: MAP@100 on FastEval14k, Chollet 2017 (arXiv:1610.02357), Section 4.2, which weights classes by how common
-    they are on social media; the formula is not given there, this is the usual one with the weights put in.
+    they are on social media. The paper gives no formula; this is the usual one with weights.
     """
     targets = targets.double()
     weights = torch.ones(scores.shape[1]) if class_weights is None else class_weights
     gains = targets * weights.to(targets)
     depth = min(depth, scores.shape[1])
     order = scores.nan_to_num(nan=-torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :depth]
-    found = (targets * ~scores.isnan()).gather(1, order)
-    precision = found.cumsum(1) / torch.arange(1, depth + 1, device=scores.device)
-    reached = (found * precision * gains.gather(1, order)).sum(1)
-    return reached / gains.topk(depth, dim=1).values.sum(1)  # 0 / 0 where there is nothing to find
+    hits = (targets * ~scores.isnan()).gather(1, order)
+    precision = hits.cumsum(1) / torch.arange(1, depth + 1, device=scores.device)
+    reached = (hits * precision * gains.gather(1, order)).sum(1)
+    return reached / gains.topk(depth, dim=1).values.sum(1)  # 0 / 0 for an image without labels
 
 
 @METRICS.register_module()
 class MultiLabelMetric(Metric):
-    """MAP@100 "MAP100", and with labels given from a probability of 0.5 the mean F1 of the classes, "mF1", in percent.
+    """MAP@100 as "MAP100", and the mean F1 of the classes at a probability of 0.5 as "mF1", in percent.
 
     The counts are one sum of precisions, and three numbers per class. Images without labels count for F1 alone. After
     `evaluate`, `counts`, `num_labelled` and `map100` hold what the numbers come from, and `worst` the `num_worst`
     images of lowest average precision.
 
     Args:
-        class_weights: of each class in MAP@100, in the order of the classes; None for 1 each.
+        class_weights: weight of each class in MAP@100, in the order of the classes; None for 1 each.
         num_worst: how many of the worst images are kept for their pictures.
     """
 
@@ -75,8 +75,8 @@ class MultiLabelMetric(Metric):
         if class_weights is not None and (min(class_weights) < 0 or max(class_weights) <= 0):
             raise ValueError(f"class_weights must be 0 or more and one above, got {class_weights}")
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float64)
-        self.counts: Tensor | None = None  # (3, C) int64: labels, labels given, labels given rightly
-        self.num_labelled = 0  # images
+        self.counts: Tensor | None = None  # (3, C) int64: labels, predicted labels, correctly predicted labels
+        self.num_labelled = 0  # images with labels
         self.map100: float | None = None
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
@@ -84,9 +84,9 @@ class MultiLabelMetric(Metric):
         targets = torch.stack([sample["label"] for sample in data_batch["samples"]]).cpu().bool()
         self._check_classes(scores.shape[1])
         precisions = average_precision_at(scores, targets, self.class_weights)
-        ranked, given = ~precisions.isnan(), scores >= THRESHOLD
+        ranked, predicted = ~precisions.isnan(), scores >= THRESHOLD
         sums = torch.stack([precisions[ranked].sum(), ranked.sum().double()])
-        counts = torch.stack([targets.sum(0), given.sum(0), (given & targets).sum(0)])
+        counts = torch.stack([targets.sum(0), predicted.sum(0), (predicted & targets).sum(0)])
         self.add(torch.cat([sums, counts.flatten().double()]))  # (2 + 3 C,)
         if self.num_worst:
             for index in ranked.nonzero().flatten().tolist():
@@ -103,12 +103,12 @@ class MultiLabelMetric(Metric):
         return {"MAP100": percent(self.map100), "mF1": percent(sum(of_classes) / max(len(of_classes), 1))}
 
     def f1(self) -> list[float | None]:
-        """2 right / (labels + labels given) of every class; None where no image has it."""
+        """F1 = 2 correct / (labels + predicted labels) of every class; None for a class that no image has."""
         rows = self.counts.T.tolist()
-        return [2 * right / (labels + given) if labels else None for labels, given, right in rows]
+        return [2 * correct / (labels + predicted) if labels else None for labels, predicted, correct in rows]
 
     def report(self) -> dict:
-        """The numbers in percent, for each class its F1 (None where no image has it) and the images that have it."""
+        """The numbers, and F1 (percent, None without images) and the number of images of every class."""
         return {
             **self.values,
             "F1": dict(zip(self.classes, map(percent, self.f1()), strict=True)),
@@ -116,7 +116,7 @@ class MultiLabelMetric(Metric):
         }
 
     def table(self) -> Table:
-        """F1 and images of every class, of many classes those of least F1; and the totals."""
+        """F1 and number of images by class (of more than 40 classes the lowest ones), and the totals."""
         report = self.report()
         f1, counts = report["F1"], report["counts"]
         rows = [(name, cell(f1[name]), str(counts[name])) for name in shown_classes(f1)]
@@ -125,7 +125,7 @@ class MultiLabelMetric(Metric):
         return Table(("class", "F1 %", "images"), rows, totals)
 
     def write(self, out: Path) -> list[str]:
-        """worst/NN_<id>.jpg: the images whose labels are ranked worst."""
+        """Write worst/NN_<id>.jpg: the images of lowest average precision."""
         pictures = ((Path(item.id).name, draw_misranked(item, self.classes)) for item in self.worst)
         write_worst(out, pictures)
         return ["worst/"]
@@ -147,7 +147,7 @@ class MultiLabelMetric(Metric):
 
 
 def draw_misranked(item: MisrankedImage, classes: Sequence[str]) -> np.ndarray:
-    """(H, W, 3) RGB: the image under its labels and as many of the likeliest."""
+    """(H, W, 3) RGB: the image below a title with its labels and as many of the likeliest classes."""
     image = np.ascontiguousarray(read_image(item.path).permute(1, 2, 0).numpy())
     truth, likeliest = (", ".join(classes[index] for index in part) for part in (item.truth, item.likeliest))
     return panel([image], [f"{truth} as {likeliest}"])

@@ -1,4 +1,4 @@
-"""Panoptic quality: segments matched at IoU above 0.5, counted by class, summed exactly.
+"""Panoptic quality: segments are matched at an IoU above 0.5 and counted by class.
 
 Paper: Kirillov et al. 2019 (arXiv:1801.00868), Section 4; void and crowd as in the authors' panopticapi.
 """
@@ -13,18 +13,18 @@ from heads.panoptic import Panoptic, panoptic_of_sample
 from xseg.evaluation.metric import Metric
 from xseg.evaluation.tables import Table, cell, percent
 
-UNIT = 2.0**40  # IoUs are added up as whole numbers of 1 / UNIT, whose sum does not depend on the order
+UNIT = 2.0**40  # IoUs are summed as whole numbers of 1 / UNIT, so that the sum does not depend on the order
 
 
 class PanopticScores(NamedTuple):
-    """Shares in 0..1; None for a class that neither ground truth nor prediction holds, which no mean counts."""
+    """Shares in 0..1 by class. A class in neither ground truth nor prediction has None and counts in no mean."""
 
     pq: list[float | None]
     sq: list[float | None]
     rq: list[float | None]
 
     def means(self, classes: Tensor) -> dict[str, float | None]:
-        """PQ, SQ and RQ over the classes marked in (C,) bool."""
+        """Mean PQ, SQ and RQ of the classes that are True in (C,) bool."""
         named = dict(PQ=self.pq, SQ=self.sq, RQ=self.rq)
         return {
             name: _mean([v for v, counts in zip(values, classes.tolist(), strict=True) if counts])
@@ -33,10 +33,10 @@ class PanopticScores(NamedTuple):
 
 
 def panoptic_counts(prediction: Panoptic, truth: Panoptic, num_classes: int) -> Tensor:
-    """Match the segments of one image.
+    """Match the segments of one image and count them.
 
-    Void pixels of the ground truth count in no union. A predicted segment without a match is no false positive where
-    more than half of it lies on void or on crowds of its class; crowds are not to be found.
+    Void pixels of the ground truth count in no union. A predicted segment without a match is no false positive if more
+    than half of it lies on void or on crowds of its class. A crowd is never a false negative.
 
     Returns: (num_classes, 4) int64: sum of IoU in 1 / UNIT, true positives, false positives, false negatives.
     """
@@ -52,24 +52,24 @@ def panoptic_counts(prediction: Panoptic, truth: Panoptic, num_classes: int) -> 
     crowd = truth.iscrowd[:, None]
     iou = both / (area + true_area[:, None] - both - void).clamp(min=1)
     matched = same & ~crowd & (iou > 0.5)
-    excused = void + (both * (same & crowd)).sum(0)
-    false_positive = ~matched.any(0) & (area > 0) & (excused <= 0.5 * area)
+    ignored = void + (both * (same & crowd)).sum(0)
+    false_positive = ~matched.any(0) & (area > 0) & (ignored <= 0.5 * area)
     false_negative = ~matched.any(1) & ~truth.iscrowd
     counts = shared.new_zeros(num_classes, 4, dtype=torch.int64)
-    found, _ = matched.nonzero(as_tuple=True)
-    counts[:, 0].index_add_(0, truth.labels[found], (iou[matched] * UNIT).round().long())
-    counts[:, 1] = truth.labels[found].bincount(minlength=num_classes)
+    matches, _ = matched.nonzero(as_tuple=True)
+    counts[:, 0].index_add_(0, truth.labels[matches], (iou[matched] * UNIT).round().long())
+    counts[:, 1] = truth.labels[matches].bincount(minlength=num_classes)
     counts[:, 2] = prediction.labels[false_positive].bincount(minlength=num_classes)
     counts[:, 3] = truth.labels[false_negative].bincount(minlength=num_classes)
     return counts
 
 
 def panoptic_scores(counts: Tensor) -> PanopticScores:
-    """(num_classes, 4) summed counts -> PQ = SQ * RQ of every class."""
-    iou, found, invented, lost = counts.double().cpu().unbind(1)
-    iou, weight = iou / UNIT, found + (invented + lost) / 2
+    """PQ = SQ * RQ of every class from (num_classes, 4) summed counts."""
+    iou, matches, false_positives, false_negatives = counts.double().cpu().unbind(1)
+    iou, weight = iou / UNIT, matches + (false_positives + false_negatives) / 2
     present = (weight > 0).tolist()
-    columns = (iou / weight, iou / found.clamp(min=1), found / weight)
+    columns = (iou / weight, iou / matches.clamp(min=1), matches / weight)
     return PanopticScores(*([v if p else None for v, p in zip(c.tolist(), present, strict=True)] for c in columns))
 
 
@@ -77,8 +77,9 @@ def panoptic_scores(counts: Tensor) -> PanopticScores:
 class PanopticMetric(Metric):
     """PQ, SQ and RQ in percent, over all classes, things and stuff: "PQ", "SQ", "RQ", "PQ_things", …, "RQ_stuff".
 
-    Results have `panoptic` (`heads.panoptic.Panoptic`), samples `mask` and `masks` in the same pixels, the data set's
-    metainfo `things` (see `PanopticDataset`). After `evaluate`, `counts` and `scores` hold what the numbers come from.
+    Predictions need `panoptic` (a `heads.panoptic.Panoptic`), samples `mask` and `masks` of the same size, and the data
+    set's metainfo `things` (see `PanopticDataset`). After `evaluate`, `counts` and `scores` hold what the numbers come
+    from.
     """
 
     leading = "PQ"
@@ -92,7 +93,7 @@ class PanopticMetric(Metric):
         things = self._things()
         if "panoptic" not in prediction:
             raise ValueError(
-                "the model gives no panoptic result: that wants a JointModel with instance masks (MaskRCNN)"
+                "the model gives no panoptic result; panoptic quality needs a JointModel with instance masks (MaskRCNN)"
             )
         segments = prediction["panoptic"]
         truth = Panoptic(*(part.to(segments.segments.device) for part in panoptic_of_sample(sample, things)))
@@ -110,7 +111,7 @@ class PanopticMetric(Metric):
         }
 
     def report(self) -> dict:
-        """The numbers, and PQ, SQ and RQ by class, as plain values in percent; None where there is nothing to say."""
+        """The numbers, and PQ, SQ, RQ and the counts by class; None for a class that does not occur."""
         rows = zip(self.classes, *self.scores, self.counts[:, 1:].tolist(), strict=True)
         by_class = {
             name: dict(PQ=percent(pq), SQ=percent(sq), RQ=percent(rq))
@@ -120,7 +121,7 @@ class PanopticMetric(Metric):
         return self.values | {"panoptic": by_class}
 
     def table(self) -> Table:
-        """PQ, SQ and RQ of every class, and their means over things, stuff and all."""
+        """PQ, SQ and RQ by class, and their means over things, stuff and all."""
         rows = {name: [row[key] for key in ("PQ", "SQ", "RQ")] for name, row in self.report()["panoptic"].items()}
         totals = {
             name: [self.values[f"{key}{ending}"] for key in ("PQ", "SQ", "RQ")]
@@ -132,7 +133,7 @@ class PanopticMetric(Metric):
     def _things(self) -> tuple[int, ...]:
         if (things := self.dataset_meta.get("things")) is None:
             raise ValueError(
-                "the data set does not say which classes are things; panoptic quality wants a PanopticDataset"
+                "the data set does not say which classes are things; panoptic quality needs a PanopticDataset"
             )
         return tuple(things)
 

@@ -18,7 +18,7 @@ from xseg.evaluation.tables import Table, cell, percent
 
 
 class WorstImage(NamedTuple):
-    """One of the images with the lowest mean IoU, kept for its picture."""
+    """An image with a low mean IoU, kept for its picture."""
 
     mean_iou: float
     id: int | str
@@ -67,7 +67,7 @@ class SegmentationMetric(Metric):
         return dict(mIoU=percent(s.mean_iou), mAcc=percent(s.mean_accuracy), aAcc=percent(s.pixel_accuracy))
 
     def report(self) -> dict:
-        """All scores as plain values in percent, None where `Scores` has None; and the counts."""
+        """All scores in percent (None where `Scores` has None), the absent classes, and the confusion matrix."""
         classes, s = self.classes, self.scores
         return {
             **self.values,
@@ -78,7 +78,7 @@ class SegmentationMetric(Metric):
         }
 
     def table(self) -> Table:
-        """IoU and accuracy of every class, and their means."""
+        """IoU and accuracy by class, and their means."""
         report = self.report()
         return Table(
             ("class", "IoU %", "accuracy %"),
@@ -87,7 +87,7 @@ class SegmentationMetric(Metric):
         )
 
     def write(self, out: Path) -> list[str]:
-        """confusion.png and worst/NN_iouXX_<id>.jpg: image, ground truth, prediction."""
+        """Write confusion.png, and worst/NN_iouXX_<id>.jpg with image, ground truth and prediction side by side."""
         classes = self.classes
         palette = self.dataset_meta.get("palette") or voc_palette(len(classes))
         confusion_picture(out / "confusion.png", self.confusion.numpy(), classes)
@@ -98,7 +98,7 @@ class SegmentationMetric(Metric):
 
 
 def absent_line(classes: Sequence[str], scores: Scores) -> str:
-    """Which classes the ground truth lacks, and how the means treat them."""
+    """A message: which classes the ground truth lacks, and how the means treat them."""
     names = ", ".join(classes[index] for index in scores.absent)
     predicted = ", ".join(classes[index] for index in scores.absent if scores.iou[index] is not None)
     means = f"mAcc leaves them out; mIoU counts the predicted ones as 0: {predicted}"

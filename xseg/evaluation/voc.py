@@ -1,7 +1,8 @@
-"""PASCAL VOC's average precision, by the rules of 2007 (eleven points) and of 2010 and after (area), for boxes.
+"""PASCAL VOC's average precision for boxes, by the rules of 2007 (eleven points) and of 2010 and later (area).
 
-Rules as in the devkit's VOCevaldet.m: a detection looks at the one object of its class that it overlaps most; that is
-found by the first detection of at least the IoU, further ones are false, and a difficult one counts for nothing.
+As in the devkit's VOCevaldet.m, a detection is compared with the object of its class that it overlaps most. Of the
+detections whose IoU reaches the threshold, the one of highest score is correct and the others are wrong. Detections of
+a difficult object are ignored.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ from xseg.evaluation.entries import Entry, areas
 
 
 class VocScores(NamedTuple):
-    """Shares in 0..1; None where there is nothing to find."""
+    """Shares in 0..1; None without objects."""
 
-    mean_ap: float | None  # over the classes with ground truth
-    ap: list[float | None]
+    mean_ap: float | None  # over the classes with objects
+    ap: list[float | None]  # by class
 
 
 def voc_scores(
@@ -25,33 +26,39 @@ def voc_scores(
     """AP by class and its mean.
 
     Args:
-        eleven_points: VOC 2007: the mean of the best precision at recalls from 0, 0.1, … on; otherwise the area under
-            the curve, precision made monotonous.
+        eleven_points: as in VOC 2007, the mean over recalls 0, 0.1, …, 1 of the highest precision at that recall or
+            above; otherwise the area under that curve.
     """
     truth = _stack(entries, "truth")
-    found = _stack(entries, "found")
-    found = {key: values[np.argsort(-found["scores"], kind="stable")] for key, values in found.items()}
-    best_iou, best = best_overlaps(found, truth, num_classes)
+    detections = _stack(entries, "found")
+    order = np.argsort(-detections["scores"], kind="stable")
+    detections = {key: values[order] for key, values in detections.items()}
+    best_iou, best = best_overlaps(detections, truth, num_classes)
     hit = best_iou >= iou_threshold
     ignored = hit & truth["ignore"][best] if len(truth["labels"]) else hit
     first = np.zeros(len(hit), bool)
     counted = np.flatnonzero(hit & ~ignored)
-    first[counted[np.unique(best[counted], return_index=True)[1]]] = True  # the first of each object
+    first[counted[np.unique(best[counted], return_index=True)[1]]] = True  # highest score of each object
     ap = []
     for label in range(num_classes):
         num_objects = int(((truth["labels"] == label) & ~truth["ignore"]).sum())
-        hits = first[(found["labels"] == label) & ~ignored]
+        hits = first[(detections["labels"] == label) & ~ignored]
         ap.append(average_precision(hits, num_objects, eleven_points) if num_objects else None)
     present = [value for value in ap if value is not None]
     return VocScores(float(np.mean(present)) if present else None, ap)
 
 
 def average_precision(hits: np.ndarray, num_objects: int, eleven_points: bool = False) -> float:
-    """(K,) bool, whether each detection by descending score is right, and how many objects there are -> AP."""
-    right = np.cumsum(hits)
-    recall = right / num_objects
-    precision = right / np.arange(1, len(hits) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]  # the best precision at this recall or more
+    """AP of one class.
+
+    Args:
+        hits: (K,) bool by descending score: whether the detection is correct.
+        eleven_points: see `voc_scores`.
+    """
+    true_positives = np.cumsum(hits)
+    recall = true_positives / num_objects
+    precision = true_positives / np.arange(1, len(hits) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]  # highest precision at this recall or above
     if eleven_points:
         place = np.searchsorted(recall, np.arange(11) / 10 - 1e-9)  # 1e-9: 3 of 10 objects reach recall 0.3
         return float(np.append(envelope, 0.0)[place].mean())
@@ -59,21 +66,21 @@ def average_precision(hits: np.ndarray, num_objects: int, eleven_points: bool = 
 
 
 def best_overlaps(
-    found: dict[str, np.ndarray], truth: dict[str, np.ndarray], num_classes: int
+    detections: dict[str, np.ndarray], truth: dict[str, np.ndarray], num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """IoU (K,) and row (K,) of the object of the same image and class that each detection overlaps most.
+    """For each detection the object of the same image and class with the highest IoU: IoU (K,) and row (K,).
 
-    0 and row 0 where there is none. All pairs that can meet are compared at once.
+    Without such an object, IoU and row are 0. All pairs are compared at once.
     """
     keys = truth["image"] * num_classes + truth["labels"]
     order = np.argsort(keys, kind="stable")
-    wanted = found["image"] * num_classes + found["labels"]
+    wanted = detections["image"] * num_classes + detections["labels"]
     start = np.searchsorted(keys[order], wanted, side="left")
     count = np.searchsorted(keys[order], wanted, side="right") - start
     detection = np.repeat(np.arange(len(wanted)), count)  # (P,) pairs
     offset = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
     rows = order[start[detection] + offset]
-    iou = _pair_iou(found["boxes_xyxy"][detection], truth["boxes_xyxy"][rows])
+    iou = _pair_iou(detections["boxes_xyxy"][detection], truth["boxes_xyxy"][rows])
     best_iou, best = np.zeros(len(wanted)), np.zeros(len(wanted), np.int64)
     ranked = np.lexsort((rows, -iou, detection))
     seen, place = np.unique(detection[ranked], return_index=True)
@@ -82,14 +89,15 @@ def best_overlaps(
 
 
 def _pair_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(P, 4), (P, 4) -> (P,)."""
+    """IoU of pairs of boxes: (P, 4), (P, 4) -> (P,)."""
     sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
-    both = np.clip(sides, 0, None).prod(axis=1)
-    either = areas(first) + areas(second) - both
-    return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    intersection = np.clip(sides, 0, None).prod(axis=1)
+    union = areas(first) + areas(second) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
 
 def _stack(entries: Sequence[Entry], side: str) -> dict[str, np.ndarray]:
+    """Arrays of all objects (side "truth") or all detections (side "found"), with the index of their image."""
     parts = [getattr(entry, side) for entry in entries]
     stacked = dict(
         image=np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts]),

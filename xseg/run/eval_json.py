@@ -1,4 +1,4 @@
-"""`xseg eval-json GT DT`: COCO's numbers from a ground truth and a file of results, with nothing else at hand."""
+"""`xseg eval-json GT DT`: COCO's numbers from a file of ground truth and a file of results alone."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MAX_DETECTIONS = (1, 10, 100)
 
 
 class FileReport(NamedTuple):
-    """What `evaluate_json` found."""
+    """Scores of a file of results."""
 
     kind: str  # "bbox" or "segm"
     scores: CocoScores
     classes: list[str]
-    objects: list[int]  # of each class, crowds left out
-    detections: list[int]
+    objects: list[int]  # by class, without crowds
+    detections: list[int]  # by class
     num_images: int
     sources: dict[str, str]  # paths of the two files
 
     def lines(self) -> list[str]:
-        """The twelve numbers as pycocotools prints them: shares, -1 where there is nothing to find."""
+        """The twelve numbers as pycocotools prints them: shares, -1 without objects."""
         return [_line(number, self.scores.numbers[number.name]) for number in NUMBERS]
 
     def table(self) -> Table:
-        """AP of every class in percent, and of all."""
+        """Objects, detections and AP in percent by class, and their sums and means."""
         numbers = self.scores.numbers
         columns = (self.classes, self.objects, self.detections, self.scores.ap, self.scores.ap_50)
         return Table(
@@ -53,7 +53,7 @@ class FileReport(NamedTuple):
         )
 
     def values(self) -> dict:
-        """Plain values in percent, under the names that `xseg eval` gives them; None where there is nothing to find."""
+        """Numbers in percent by the names of `xseg eval`; None without objects."""
         kind = self.kind
         numbers = {f"{kind}_{name}": percent(value) for name, value in self.scores.numbers.items()}
         by_class = {
@@ -63,7 +63,7 @@ class FileReport(NamedTuple):
         return numbers | by_class | {"images": self.num_images, "detections": sum(self.detections)}
 
     def markdown(self) -> str:
-        """The table and the twelve numbers."""
+        """The table and the twelve numbers as a Markdown page."""
         return "\n".join([*self.table().markdown(), "", "```", *self.lines(), "```", ""])
 
     def write(self, out: str | os.PathLike) -> None:
@@ -87,22 +87,22 @@ def evaluate_json(
     kind: str | None = None,
     out: str | os.PathLike | None = None,
 ) -> FileReport:
-    """Compare a file of results with a ground truth, both in COCO's form; see `read_coco_files` for kind and errors.
+    """Score a file of results against a ground truth, both in COCO's form; `read_coco_files` explains kind and errors.
 
     Args:
-        out: folder for metrics.json and metrics.md.
+        out: folder for metrics.json and metrics.md; None writes nothing.
     """
     sources = {"ground_truth": str(truth), "results": str(results)}
     classes, kind, entries = read_coco_files(truth, results, kind)
     count = len(classes)
     objects = [entry.truth.labels[~entry.truth.ignore] for entry in entries]
-    found = [entry.found.labels for entry in entries]
+    detections = [entry.found.labels for entry in entries]
     none = np.zeros(0, np.int64)
     report = FileReport(
         kind,
         coco_scores(entries, count, kind),
         classes,
-        *(np.bincount(np.concatenate([none, *labels]), minlength=count).tolist() for labels in (objects, found)),
+        *(np.bincount(np.concatenate([none, *labels]), minlength=count).tolist() for labels in (objects, detections)),
         len(entries),
         sources,
     )

@@ -1,4 +1,4 @@
-"""`xseg.evaluate(config, weights)`: every metric of a config brings its own numbers, table and pictures."""
+"""`xseg.evaluate(config, weights)`: the numbers, tables and pictures of all metrics of a config."""
 
 from __future__ import annotations
 
@@ -37,15 +37,19 @@ def evaluate(
     """Evaluate weights on the validation data of a config (its `test_dataloader` if it has one).
 
     Args:
-        weights: a work dir, of which the best checkpoint is taken, or anything that `xseg.weights.read_weights` takes:
-            a file, a published name, …; default the config's own `weights`.
-        out: folder for metrics.json and what the metrics write beside it; default `default_folder(…)`.
+        config: path or name of a config, or a Config.
+        weights: a work dir, whose best checkpoint is taken, or any source that `xseg.weights.read_weights` reads (a
+            file, a published name, …); None takes the `weights` of the config.
+        out: folder for metrics.json and the files of the metrics; None takes `default_folder(…)`.
         num_worst: how many of the worst images are drawn.
-        deploy: "fp32", "bf16" or "fp16" to evaluate the deployment form of the model, see `Model.deploy`.
-        panoptic: panoptic quality too, of a `JointModel` with instance masks.
-        backend: of the deployment form.
+        launcher: "pytorch" under torchrun, "slurm" under srun, otherwise "none".
+        overrides: {"val_dataloader.batch_size": 4, …}.
+        data_root: folder of the data set, instead of the `root` in the config.
+        deploy: "fp32", "bf16" or "fp16" evaluates the deployment form of the model, see `Model.deploy`.
+        panoptic: compute panoptic quality too; the model must be a `JointModel` with instance masks.
+        backend: backend of the deployment form.
 
-    Returns: what metrics.json holds: the report of every metric of the config, sizes, times.
+    Raises ValueError if neither the call nor the config names weights, or if the weights have no head.
     """
     check_launcher(launcher)
     cfg = load_config(config, overrides, data_root)
@@ -123,13 +127,13 @@ def put_in_weights(runner: Runner, weights: Weights, deploy: str | None, backend
     """Load the weights, and replace the runner's model by its deployment form if one is asked for."""
     model = getattr(runner.model, "module", runner.model)
     if fresh := load_weights(model, weights):
-        raise ValueError(f"{weights.path} holds a backbone alone, {len(fresh)} tensors of the head are not in it")
+        raise ValueError(f"{weights.path} holds only a backbone: {len(fresh)} tensors of the head are missing")
     if deploy or backend:
         runner.model = model.deploy(deploy, backend=backend or "torch")
 
 
 def default_folder(source: str | os.PathLike, cfg: Config) -> Path:
-    """`eval` beside a checkpoint or in its work dir, `work_dirs/<config>/eval` for weights from elsewhere."""
+    """`eval` in the work dir or beside the checkpoint; `work_dirs/<config>/eval` for weights that are no local file."""
     path = Path(source)
     if path.exists():
         return (path if path.is_dir() else path.parent) / "eval"
@@ -141,7 +145,7 @@ def _name(cfg: Config) -> str:
 
 
 def set_up(cfg: Config, out: Path, launcher: str) -> None:
-    """Leave in a training's config what an evaluation needs."""
+    """Reduce the config of a training to what an evaluation needs."""
     for part in ("dataloader", "evaluator", "cfg"):
         cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
     fill_num_classes(cfg, "test_dataloader")
@@ -156,7 +160,7 @@ def set_up(cfg: Config, out: Path, launcher: str) -> None:
 
 
 def add_metric(cfg: Config, name: str) -> None:
-    """Evaluate by one metric more, by its registered name, unless the config has it."""
+    """Add a metric by its registered name, unless the config has it."""
     metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     if name not in {getattr(metric["type"], "__name__", metric["type"]) for metric in metrics}:
         cfg.test_evaluator = [*metrics, dict(type=name)]
