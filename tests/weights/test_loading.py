@@ -247,7 +247,7 @@ def bad_files(folder):
     yield "other model", folder / "mobile", "no Xception or DeepLabv3.* its variables are those of MobilenetV2"
     with zipfile.ZipFile(folder / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/0", bytes(50_000_000))
-    yield "zip bomb", folder / "bomb.pth", "holds packed data .* refused unread"
+    yield "zip bomb", folder / "bomb.pth", "holds compressed data .* it is refused"
     torch.save({"state_dict": {"w": torch.zeros(1)}, "code": Runs()}, folder / "code.pth")
     yield "pickle with code", folder / "code.pth", "Python code objects"
     yield "old pickle with code", file("old.pth", pickle.dumps(Runs(), 2)), "Python code objects"

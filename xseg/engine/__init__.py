@@ -1,4 +1,4 @@
-"""What xseg adds to mmengine: sampler, loop, checkpoints, hooks, optimizer wrapper. Importing it registers all."""
+"""Additions to mmengine: samplers, loop, checkpoints, hooks, optimizer wrapper. Importing this registers them all."""
 
 from .best import BestCheckpointHook
 from .checkpoint import (

@@ -1,4 +1,4 @@
-"""Reading checkpoints without running anything in them, finding the one to resume, loading weights strictly."""
+"""Read checkpoints without running code in them, select the one to resume, load weights strictly."""
 
 import json
 import os
@@ -15,10 +15,10 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor, nn
 
-# Where the world keeps its weights inside a file: ours and OpenMMLab, torchvision and detectron2, others.
+# Keys of the weights inside a file: ours and OpenMMLab, torchvision and detectron2, others.
 WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 
-ORIGINS = (  # prefixes that all occur -> whose model it is
+ORIGINS = (  # prefixes that all occur -> kind of model
     (("backbone.", "decode_head."), "an mmsegmentation segmentor"),
     (("backbone.", "bbox_head."), "an mmdetection detector"),
     (("backbone.", "rpn_head."), "an mmdetection detector"),
@@ -33,13 +33,13 @@ ORIGINS = (  # prefixes that all occur -> whose model it is
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict:
-    """A dict with at least `state_dict` and `meta`, on the CPU, memory-mapped where the format allows.
+    """A dict with at least `state_dict` and `meta`, on the CPU, memory-mapped if the format allows it.
 
-    Takes .pth files of xseg, OpenMMLab, torchvision and others, bare state dicts, and .safetensors. Loading is always
-    weights_only: a file that holds anything but tensors and plain values is refused, nothing in it is run.
+    Reads .pth files of xseg, OpenMMLab, torchvision and others, bare state dicts, and .safetensors. Loading is always
+    weights_only: a file with anything but tensors and plain values is refused, and no code in it runs.
 
-    Changed bytes are found by the checksums of a .pth, which are a zip's CRCs, and of a .safetensors that xseg wrote.
-    Other .safetensors, and .pth files from before torch 1.6 or written with CRCs switched off, have none.
+    Changed bytes are detected by the CRCs of a .pth (a zip file), and by the checksum of a .safetensors that xseg
+    wrote. Other .safetensors have no checksum, nor have .pth files of torch before 1.6 or written without CRCs.
 
     Raises FileNotFoundError, or ValueError for an empty, cut-off, damaged, foreign or unsafe file.
     """
@@ -53,13 +53,13 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         with _openmmlab_globals():
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" ({found.group(1)})" if found else ""
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" ({named.group(1)})" if named else ""
         raise ValueError(
             f"{path}: contains Python code objects{what} (pickle) that xseg refuses to run; "
             "ask its author for a file of weights only, or for .safetensors"
         ) from None
-    except Exception as error:  # damaged bytes make an unpickler raise anything
+    except Exception as error:  # damaged bytes can raise any exception in an unpickler
         raise ValueError(f"{path}: is damaged or no checkpoint ({_reason(error)})") from None
     return _named(path, content)
 
@@ -74,9 +74,9 @@ def checksum(state: Mapping[str, Tensor], text: str) -> str:
 
 
 def latest_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
-    """Candidates for a resume, newest first: the one `last_checkpoint` names, then iter_*.pth by number.
+    """Checkpoints to resume, newest first: the one that `last_checkpoint` names, then iter_*.pth by number.
 
-    Only the base name in `last_checkpoint` counts: mmengine writes an absolute path, and work dirs are moved.
+    Only the base name in `last_checkpoint` is used: mmengine writes an absolute path, and work dirs may be moved.
     """
     work_dir = Path(work_dir)
     numbered = [(int(m.group(1)), p) for p in work_dir.glob("iter_*.pth") if (m := re.fullmatch(r"iter_(\d+)", p.stem))]
@@ -90,7 +90,7 @@ def latest_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
 
 
 def find_resumable(work_dir: str | os.PathLike) -> Path:
-    """The newest checkpoint in `work_dir` that can be resumed; torn and unfit ones are named in a warning."""
+    """The newest checkpoint in `work_dir` that can be resumed; a warning names those that cannot."""
     faults = []
     for path in latest_checkpoints(work_dir):
         try:
@@ -100,7 +100,7 @@ def find_resumable(work_dir: str | os.PathLike) -> Path:
             print_log(f"Skipped for resuming: {error}", logger="current", level=30)
         else:
             return path
-    reason = f": {len(faults)} found, none readable ({faults[0]})" if faults else ""
+    reason = f": {len(faults)} checkpoints, none readable ({faults[0]})" if faults else ""
     raise FileNotFoundError(
         f"{work_dir}: no checkpoint to resume{reason}; name one with --resume FILE, "
         "start from its weights with --load-from FILE, or train into another --work-dir"
@@ -108,7 +108,7 @@ def find_resumable(work_dir: str | os.PathLike) -> Path:
 
 
 def check_resumable(checkpoint: Mapping, source: str | os.PathLike) -> None:
-    """ValueError unless the checkpoint is one of `xseg train` with optimizer and iteration."""
+    """Raise ValueError unless `xseg train` wrote the checkpoint, with optimizer and iteration."""
     if "xseg" not in checkpoint["meta"] or "message_hub" not in checkpoint or "optimizer" not in checkpoint:
         raise ValueError(
             f"{source}: holds weights but no state of an xseg training, so it cannot be resumed; "
@@ -119,14 +119,15 @@ def check_resumable(checkpoint: Mapping, source: str | os.PathLike) -> None:
 def load_strict(
     model: nn.Module, state_dict: Mapping[str, Tensor], source: str | os.PathLike, new: Sequence[str] = ()
 ) -> list[str]:
-    """Load weights that must match the model in every name and shape, save under the prefixes in `new`.
+    """Load weights that must match the model in every name and shape, except under the prefixes in `new`.
 
     Args:
-        state_dict: a leading "module." (DataParallel) is dropped. BatchNorm's num_batches_tracked may be missing.
-        source: what to call the weights in errors: mostly the path.
+        state_dict: weights by name. A leading "module." (DataParallel) is removed; num_batches_tracked of BatchNorm may
+            be missing.
+        source: name of the weights in errors, usually the path.
         new: name prefixes of modules that may stay as initialised, e.g. ("head.classifier",) for other classes.
 
-    Returns the names that stayed as initialised. Raises ValueError with the lists of what does not match.
+    Returns the names that stayed as initialised. Raises ValueError with lists of the names that do not match.
     """
     model = getattr(model, "module", model)
     state = {name.removeprefix("module."): value for name, value in state_dict.items()}
@@ -152,7 +153,7 @@ def _read_safetensors(path: Path) -> dict:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             meta = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}  # not a mapping
+            state = {name: file.get_tensor(name) for name in file.keys()}  # `file` is no mapping
     except SafetensorError as error:
         raise ValueError(f"{path}: is damaged or no safetensors file ({error})") from None
     if "xseg" in meta:
@@ -161,12 +162,12 @@ def _read_safetensors(path: Path) -> dict:
         try:
             meta["xseg"] = json.loads(meta["xseg"])
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: is damaged: what it says of its model is no JSON ({error})") from None
+            raise ValueError(f"{path}: is damaged: the description of its model is no JSON ({error})") from None
     return dict(state_dict=state, meta=meta)
 
 
 def _check_head(path: Path) -> bool:
-    """True for a zip file (torch >= 1.6), False for an older pickle; ValueError for what torch need not try."""
+    """True for a zip file (torch >= 1.6), False for an older pickle; ValueError for anything else."""
     with open(path, "rb") as file:
         head = file.read(64)
     if not head:
@@ -184,7 +185,7 @@ def _check_head(path: Path) -> bool:
 
 
 def _check_zip(path: Path) -> None:
-    """ValueError unless the archive is whole, every part of it fits its CRC, and none is packed."""
+    """Raise ValueError unless the archive is complete, every member fits its CRC, and none is compressed."""
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("its end is missing: it is cut off")
@@ -194,11 +195,11 @@ def _check_zip(path: Path) -> None:
             has_checksums = any(member.CRC for member in members)  # torch can be told to write 0 instead
             changed = archive.testzip() if has_checksums and not packed else None
     except Exception as error:  # for damage zipfile raises BadZipFile, NotImplementedError, UnicodeDecodeError, OSError
-        raise ValueError(f"{path}: is damaged ({_reason(error)}); fetch it again or take the one before") from None
+        raise ValueError(f"{path}: is damaged ({_reason(error)}); fetch it again or use an earlier one") from None
     if packed:
-        raise ValueError(f"{path}: holds packed data ({packed[0]}), which torch never writes; refused unread")
+        raise ValueError(f"{path}: holds compressed data ({packed[0]}), which torch never writes; it is refused")
     if changed is not None:
-        raise ValueError(f"{path}: is damaged: {changed} in it has changed; fetch it again or take the one before")
+        raise ValueError(f"{path}: is damaged: {changed} in it has changed; fetch it again or use an earlier one")
 
 
 def _reason(error: Exception) -> str:
@@ -206,6 +207,7 @@ def _reason(error: Exception) -> str:
 
 
 def _named(path: Path, content: object) -> dict:
+    """The content with its weights as `state_dict` and its `meta`; ValueError without weights."""
     if isinstance(content, Mapping):
         for key in WEIGHT_KEYS:
             if isinstance(content.get(key), Mapping):
@@ -217,7 +219,7 @@ def _named(path: Path, content: object) -> dict:
 
 
 def _openmmlab_globals() -> AbstractContextManager:
-    """What OpenMMLab's own checkpoints hold besides tensors: numpy values and log histories, all inert."""
+    """Allow the types in OpenMMLab's checkpoints besides tensors: numpy values and log histories, which run no code."""
     inert: list = [HistoryBuffer, np.ndarray, np.dtype, (_history_getattr, "builtins.getattr")]
     inert += {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")}
     # numpy 1 and 2 write these under different names
@@ -229,7 +231,7 @@ def _openmmlab_globals() -> AbstractContextManager:
 
 
 def _history_getattr(owner: object, name: str) -> object:
-    """Stands in for `getattr` while unpickling: only what HistoryBuffer itself stores."""
+    """Replaces `getattr` in unpickling; it gives only the attributes that HistoryBuffer itself stores."""
     if owner is HistoryBuffer and name in ("min", "max", "current", "mean"):
         return getattr(owner, name)
     raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {name}")
@@ -254,7 +256,7 @@ def _mismatch(model, own, state, source, missing, unexpected, reshaped) -> str:
         lines.append(f"  the file holds {counts[0]} blocks, the model has {counts[1]}: another depth")
     if not unexpected and len(missing) < len(own) / 10:
         owners = list(dict.fromkeys(name.rpartition(".")[0] for name in [*missing, *reshaped]))
-        lines.append(f"  for other classes leave it as initialised: --load-from … --new {' '.join(owners[:10])}")
+        lines.append(f"  for other classes leave them as initialised: --load-from … --new {' '.join(owners[:10])}")
         return "\n".join(lines)
     origins = [whose for prefixes, whose in ORIGINS if all(any(n.startswith(p) for n in state) for p in prefixes)]
     guess = f"they seem to come from {origins[0]}; " if origins else ""

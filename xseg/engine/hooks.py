@@ -1,4 +1,4 @@
-"""Hooks every training runs with: seeds per step, stopping on signals and NaN, one model on all ranks, throughput."""
+"""Hooks of every training: seeds per step, stop on signals and NaN, equal buffers on all ranks, throughput."""
 
 import math
 import os
@@ -22,7 +22,8 @@ from .seeds import mix_seed
 class StepSeedHook(Hook):
     """Seeds torch, numpy and random before every step from (seed, rank, iteration).
 
-    Dropout and stochastic depth of a step then depend on nothing before it: a resumed run equals an unbroken one.
+    Dropout and stochastic depth of a step then do not depend on earlier steps, so that a resumed run equals one that
+    was never interrupted.
     """
 
     priority = "VERY_HIGH"
@@ -36,9 +37,9 @@ class StepSeedHook(Hook):
 
 @HOOKS.register_module()
 class StopOnNanHook(Hook):
-    """Stops when the loss is not finite, before a checkpoint is written.
+    """Stops a run whose loss is not finite, before a checkpoint is written.
 
-    The loss counts, not the gradients: a step that fp16 loss scaling skips for an overflow is no fault.
+    Gradients are not checked: fp16 loss scaling skips steps whose gradients overflow, and that is no fault.
     """
 
     priority = "HIGH"
@@ -59,14 +60,15 @@ class StopOnNanHook(Hook):
 
 @HOOKS.register_module()
 class StopOnSignalHook(Hook):
-    """SIGTERM (a scheduler takes the machine) or Ctrl-C: finish the iteration, save a checkpoint, stop.
+    """On SIGTERM (from a job scheduler) or Ctrl-C: finishes the iteration, saves a checkpoint and stops.
 
-    Sets `runner.stopped_by_signal`; `xseg.train` then exits with 128 + signal, 143 for SIGTERM. A second Ctrl-C acts
-    at once; a second SIGTERM does not, for SLURM and torchrun both send one. With several ranks all decide together,
-    so they ask each other every `interval` iterations. During a validation the signal waits for its end.
+    Sets `runner.stopped_by_signal`; `xseg.train` then exits with 128 + signal, which is 143 for SIGTERM. A second
+    Ctrl-C stops at once. A second SIGTERM does not, as SLURM and torchrun both send one. Several ranks stop at the same
+    iteration: they exchange their signals every `interval` iterations. A signal during a validation takes effect after
+    it.
     """
 
-    priority = "LOWEST"  # after CheckpointHook, which may just have saved
+    priority = "LOWEST"  # after CheckpointHook, which may have saved this iteration
 
     def __init__(self, interval: int = 10) -> None:
         self.interval = interval
@@ -77,13 +79,13 @@ class StopOnSignalHook(Hook):
     def before_train(self, runner) -> None:
         runner.stopped_by_signal = None
         self.received = self.agreed = 0
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
             self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         self._agree(runner)
         wrapper = runner.optim_wrapper
-        if not self.agreed or not wrapper.should_update():  # a partial gradient would be lost
+        if not self.agreed or not wrapper.should_update():  # the accumulated gradient would be lost
             return
         runner.logger.warning(f"Stopping at iteration {runner.iter + 1}: {signal.Signals(self.agreed).name}")
         self._save(runner)
@@ -94,11 +96,14 @@ class StopOnSignalHook(Hook):
         self.restore()
 
     def restore(self) -> None:
-        """Put the former signal handlers back, but after a SIGTERM stay deaf to the next: the process is ending, and
-        its exit code is to say that the checkpoint is saved."""
+        """Restore the earlier signal handlers.
+
+        After a SIGTERM, further ones stay ignored: the process is about to exit, and its exit code must say that the
+        checkpoint is saved.
+        """
         for number, handler in self._before.items():
             ending = number == self.received == signal.SIGTERM
-            signal.signal(number, signal.SIG_IGN if ending else handler)  # Python's exit resets all but SIG_IGN
+            signal.signal(number, signal.SIG_IGN if ending else handler)  # Python's exit keeps only SIG_IGN
         self._before = {}
 
     def _note(self, number: int, frame) -> None:
@@ -119,16 +124,19 @@ class StopOnSignalHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):
                 if os.path.basename(hook.last_ckpt or "") != f"iter_{step}.pth":
-                    hook._save_checkpoint(runner)  # with its upkeep: last_checkpoint, max_keep_ckpts
+                    hook._save_checkpoint(runner)  # also keeps last_checkpoint and max_keep_ckpts
                 return
         runner.save_checkpoint(runner.work_dir, f"iter_{step}.pth", by_epoch=False, backend_args=dict(backend="atomic"))
 
 
 @HOOKS.register_module()
 class BroadcastBuffersHook(Hook):
-    """Before a validation every rank takes rank 0's buffers (BatchNorm statistics): the model that is saved."""
+    """Copies the buffers of rank 0 (BatchNorm statistics) to all ranks before a validation.
 
-    priority = "LOW"  # after EMAHook has put its averages in
+    All ranks then validate the model that is saved.
+    """
+
+    priority = "LOW"  # after EMAHook, which swaps in its averages
 
     def before_val_epoch(self, runner) -> None:
         if runner.world_size > 1:
@@ -138,9 +146,9 @@ class BroadcastBuffersHook(Hook):
 
 @HOOKS.register_module()
 class ThroughputHook(Hook):
-    """Logs images per second over all ranks (mean of the last `window` iterations), and peak memory without CUDA.
+    """Logs `images_per_s` over all ranks (mean of the last `window` iterations), and on a CPU `memory_mb`.
 
-    On CUDA the log shows `memory` already; on CPU `memory_mb` is the peak resident size of the process.
+    `memory_mb` is the peak resident size of the process in MiB. On CUDA, mmengine logs `memory`.
     """
 
     priority = "NORMAL"  # before LoggerHook
@@ -170,10 +178,10 @@ class ThroughputHook(Hook):
 
 @HOOKS.register_module()
 class ProfileHook(Hook):
-    """Keeps what every validation found, with the iteration and the seconds of training before it.
+    """Keeps the metrics of every validation, with the iteration and the seconds of training before it.
 
-    `runner.message_hub.get_info("profile")` is a list of dict(step, seconds, **metrics); validations are not in the
-    seconds. It is part of every checkpoint, so that a resumed run goes on with it.
+    `runner.message_hub.get_info("profile")` is a list of dict(step, seconds, **metrics). The seconds do not include
+    validations. The list is saved in every checkpoint, so that a resumed run continues it.
     """
 
     priority = "NORMAL"  # before CheckpointHook
@@ -190,8 +198,8 @@ class ProfileHook(Hook):
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         rows = [row for row in runner.message_hub.runtime_info.get("profile", []) if row["step"] < runner.iter]
-        found = {name: float(value) for name, value in (metrics or {}).items()}
-        runner.message_hub.update_info("profile", [*rows, dict(step=runner.iter, seconds=self.seconds, **found)])
+        values = {name: float(value) for name, value in (metrics or {}).items()}
+        runner.message_hub.update_info("profile", [*rows, dict(step=runner.iter, seconds=self.seconds, **values)])
 
     def after_val(self, runner) -> None:
         self.since = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The training loop: mmengine's iteration loop, but a resumed run goes on at its position instead of re-reading."""
+"""The training loop: mmengine's iteration loop, with a resumed run that starts at its position in the data."""
 
 import inspect
 import os
@@ -20,7 +20,7 @@ from xseg.engine.registry import resolve
 
 
 def check_schedule(cfg: Config) -> None:
-    """ValueError if the learning rate falls to 0 before the run ends: the iterations after that would train nothing."""
+    """Raise ValueError if the learning rate falls to 0 before the run ends, as the rest of the run would be useless."""
     schedulers, max_iters = cfg.get("param_scheduler") or [], cfg.train_cfg.get("max_iters", 0)
     several = isinstance(schedulers, (list, tuple))
     for number, scheduler in enumerate(schedulers if several else [schedulers]):
@@ -37,12 +37,12 @@ def check_schedule(cfg: Config) -> None:
 
 @LOOPS.register_module()
 class TrainLoop(IterBasedTrainLoop):
-    """Train for `max_iters` iterations, validate every `val_interval` and at the end.
+    """Train for `max_iters` iterations, with a validation every `val_interval` and at the end.
 
-    A resumed run starts the data stream where the checkpoint left it, counted in images, so that it goes on even
-    with another batch size or number of ranks; and it first makes up a validation that the interruption cut off.
+    A resumed run continues the data stream at the image where the checkpoint left it, also with another batch size or
+    number of ranks. If a validation was due at the checkpoint, the resumed run does it first.
 
-    Args: as mmengine's IterBasedTrainLoop. The sampler of the data loader must have `skip_to`, as TrainSampler has.
+    Args: as in mmengine's IterBasedTrainLoop. The sampler of the data loader must have `skip_to`, as TrainSampler has.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TrainLoop(IterBasedTrainLoop):
         val_interval: int = 1000,
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
-        # Not IterBasedTrainLoop's: that one starts the workers here, at position 0, before we know the position.
+        # IterBasedTrainLoop.__init__ would start the workers at position 0, before the position is known.
         BaseLoop.__init__(self, runner, dataloader)
         if max_iters != int(max_iters) or max_iters < 1:
             raise ValueError(f"max_iters must be a whole number of at least 1, got {max_iters}")
@@ -69,8 +69,8 @@ class TrainLoop(IterBasedTrainLoop):
         self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, "metainfo", None)
         if not hasattr(self.dataloader.sampler, "skip_to"):
             raise ValueError(
-                "train_dataloader.sampler must be able to skip_to a position, which "
-                f"{type(self.dataloader.sampler).__name__} is not; write sampler=dict(type=TrainSampler)"
+                "train_dataloader.sampler must have skip_to(position), which "
+                f"{type(self.dataloader.sampler).__name__} has not; write sampler=dict(type=TrainSampler)"
             )
 
     def run(self):
@@ -79,7 +79,7 @@ class TrainLoop(IterBasedTrainLoop):
         self.runner.call_hook("before_train_epoch")
         self._decide_current_val_interval()
         if self._iter > 0 and self._validation_due():
-            self._validate()  # it was cut off, or is repeated: it changes nothing
+            self._validate()  # interrupted, or done before; a repetition changes nothing
         batches = self._batches() if self._iter < self._max_iters else iter(())
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
@@ -92,7 +92,7 @@ class TrainLoop(IterBasedTrainLoop):
         return self.runner.model
 
     def run_iter(self, data_batch) -> None:
-        # Before the hooks of this iteration: the checkpoint that they may save counts this batch as seen.
+        # Before the hooks of this iteration, so that a checkpoint which they save counts this batch.
         self._position += self._images_per_iter
         self.runner.message_hub.update_info("position", self._position)
         super().run_iter(data_batch)
@@ -117,7 +117,7 @@ class TrainLoop(IterBasedTrainLoop):
             self.runner.val_loop.run()
 
     def _check_accumulation(self) -> None:
-        """A checkpoint between two optimizer steps would lose the gradient gathered so far."""
+        """Raise ValueError for checkpoints between two optimizer steps, which lose the accumulated gradient."""
         counts = getattr(self.runner.optim_wrapper, "_accumulative_counts", 1)
         intervals = {"val_interval": [self.val_interval, *self.dynamic_intervals]}
         for hook in self.runner.hooks:
@@ -128,16 +128,17 @@ class TrainLoop(IterBasedTrainLoop):
                 if value % counts:
                     raise ValueError(
                         f"{name} must be a multiple of optim_wrapper.accumulative_counts ({counts}), got {value}; "
-                        f"a checkpoint saved there would lose a partial gradient: take {-(-value // counts) * counts}"
+                        f"a checkpoint there would lose the accumulated gradient: take {-(-value // counts) * counts}"
                     )
 
 
 @contextmanager
 def _own_signals(dataloader) -> Iterator[None]:
-    """Workers started in here end by their parent's SIGTERM only, and SIGTERM waits until we are through.
+    """Workers that are started in this context end only by a SIGTERM of their parent.
 
-    One sent to the whole group (SLURM), or Ctrl-C, would otherwise take the data away before the last iteration is
-    done. Where there is no sigwaitinfo (macOS, Windows) nothing is changed.
+    A SIGTERM to the whole process group (SLURM), or Ctrl-C, would otherwise end the workers before the last iteration.
+    A SIGTERM to this process takes effect after the context. Systems without sigwaitinfo (macOS, Windows) are left as
+    they are.
     """
     if not hasattr(signal, "sigwaitinfo"):
         yield
@@ -152,6 +153,8 @@ def _own_signals(dataloader) -> Iterator[None]:
 
 
 class _OwnSignals:
+    """A `worker_init_fn` that ignores Ctrl-C and foreign SIGTERMs, and then calls the given one."""
+
     def __init__(self, then) -> None:
         self.then = then
 
@@ -164,7 +167,7 @@ class _OwnSignals:
 
 
 def _end_with_parent(parent: int) -> None:
-    # multiprocessing terminates its workers by SIGTERM at exit and then waits for them: that one must not be lost
+    # multiprocessing ends its workers at exit by SIGTERM and waits for them, so the SIGTERM of the parent must count
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)

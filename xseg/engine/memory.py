@@ -1,4 +1,4 @@
-"""Memory of the process: what glibc does with freed tensors, and how much is free."""
+"""Memory of the process: keep freed tensors, and ask how much memory is free."""
 
 import ctypes
 import math
@@ -11,11 +11,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let malloc keep freed tensors for the next iteration.
+    """Let glibc's malloc keep the memory of freed tensors for the next iteration.
 
-    By default every tensor over 32 MB, and many smaller ones, go back to the kernel when freed, and their pages are
-    zeroed and mapped again an iteration later. On a CPU that was a fifth of a training step. Without glibc, nothing
-    happens.
+    By default it returns every tensor over 32 MB, and many smaller ones, to the kernel. An iteration later their pages
+    are mapped and zeroed again. On a CPU that took a fifth of a training step. Without glibc this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -24,10 +23,10 @@ def keep_freed_memory() -> None:
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that new tensors on a device may take; infinity where the system does not say.
+    """Free memory of a device in bytes; infinity if the system does not tell.
 
-    On a CPU the smaller of what the system has free and what the process's control group, as of a container or a
-    SLURM job, leaves. Memory that malloc or PyTorch keeps for the next tensors counts as free.
+    On a CPU this is the smaller of the system's free memory and the rest of the limit of the process's control group
+    (of a container or a SLURM job). Memory that malloc or PyTorch keeps for later tensors counts as free.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -42,7 +41,7 @@ def free_memory(device: torch.device) -> float:
 
 
 def _left_in_group(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Bytes left to the process's control group, of version 2 or 1; what the page cache holds can be taken back."""
+    """Bytes left in the control group (version 2 or 1) of the process; inactive page cache counts as free."""
     for limit, used, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),

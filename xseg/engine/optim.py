@@ -1,4 +1,4 @@
-"""Mixed precision on CPU and GPU, and few parameter groups with DeepLab's rules of weight decay."""
+"""Mixed precision on CPU and GPU, and parameter groups with DeepLab's rules of weight decay."""
 
 import inspect
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 DTYPES = {"bf16": torch.bfloat16, "bfloat16": torch.bfloat16, "fp16": torch.float16, "float16": torch.float16}
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # in one pass over the weights, on CPU and GPU
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # can update in one pass, on CPU and GPU
 OPTIONS = {
     "backbone_lr_mult": 1.0,
     "head_lr_mult": 1.0,
@@ -24,14 +24,14 @@ OPTIONS = {
 }
 
 
-@OPTIM_WRAPPERS.register_module(name="XsegAmpOptimWrapper")  # mmengine holds "AmpOptimWrapper": GPU only
+@OPTIM_WRAPPERS.register_module(name="XsegAmpOptimWrapper")  # "AmpOptimWrapper" is mmengine's, for GPUs only
 class AmpOptimWrapper(OptimWrapper):
-    """Autocast in training: bf16 on CPU and GPU, fp16 on GPU with dynamic loss scaling.
+    """Trains under autocast: bf16 on CPU and GPU, fp16 on GPU with dynamic loss scaling.
 
     Args:
         dtype: "bf16" (or "bfloat16") or "fp16" (or "float16").
         init_scale: first loss scale of fp16.
-        kwargs: as mmengine's OptimWrapper (optimizer, clip_grad, accumulative_counts).
+        kwargs: as in mmengine's OptimWrapper (optimizer, clip_grad, accumulative_counts).
 
     Raises ValueError for another dtype, and for fp16 on CPU, where it is slow and overflows.
     """
@@ -59,7 +59,7 @@ class AmpOptimWrapper(OptimWrapper):
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
-        self.loss_scaler.step(self.optimizer, **kwargs)  # skipped when a gradient overflowed
+        self.loss_scaler.step(self.optimizer, **kwargs)  # does nothing if a gradient overflowed
         self.loss_scaler.update()
 
     @contextmanager
@@ -83,17 +83,17 @@ class AmpOptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ParamGroups:
-    """Builds the optimizer on at most four groups: backbone or head, with or without weight decay.
+    """Builds the optimizer with at most four parameter groups: backbone or head, with or without weight decay.
 
-    Every parameter that requires a gradient is in exactly one group; frozen ones are in none. Depthwise kernels,
-    norms and biases do not decay unless told otherwise, as in the released DeepLab (slim's arg scopes regularise
-    full convolutions only). One group per tensor, as mmengine makes, costs time in every step, and so does an optimizer
-    of several passes: those in `FUSED` update in one, unless their config says `fused=False`.
+    Every parameter that requires a gradient is in exactly one group; frozen ones are in none. By default depthwise
+    kernels, norms and biases have no weight decay, as in the released DeepLab (the arg scopes of slim regularise full
+    convolutions only). mmengine makes one group per tensor, which costs time in every step. Optimizers in `FUSED`
+    update all weights in one pass, unless their config says `fused=False`.
 
     Args:
-        optim_wrapper_cfg: mmengine's, with `optimizer`.
-        paramwise_cfg: `backbone_lr_mult=1.0`, `head_lr_mult=1.0` (all that is not under `backbone`),
-            `decay_depthwise=False`, `decay_norm=False`, `decay_bias=False` (biases, and other vectors and scalars).
+        optim_wrapper_cfg: config of the wrapper, with `optimizer`.
+        paramwise_cfg: `backbone_lr_mult=1.0`, `head_lr_mult=1.0` (of all parameters outside `backbone`),
+            `decay_depthwise=False`, `decay_norm=False`, `decay_bias=False` (biases, other vectors, and scalars).
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -117,7 +117,7 @@ class ParamGroups:
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))
 
     def groups(self, model: nn.Module) -> list[dict]:
-        """Parameter groups, named "backbone", "backbone, no decay", "head", "head, no decay"; empty ones are absent."""
+        """Parameter groups by the names "backbone", "backbone, no decay", "head", "head, no decay"; none is empty."""
         groups: dict[str, dict] = {}
         for part, decays, param in self._rules(model):
             name = part if decays else f"{part}, no decay"
@@ -134,7 +134,7 @@ class ParamGroups:
         return list(groups.values())
 
     def _rules(self, model: nn.Module) -> Iterator[tuple[str, bool, nn.Parameter]]:
-        """(part, decays, parameter) for every trained parameter, a shared one only where it is met first."""
+        """(part, decays, parameter) of every trained parameter; a shared one counts at its first place."""
         seen: set[int] = set()
         for path, module in model.named_modules():
             part = "backbone" if path.split(".")[0] == "backbone" else "head"

@@ -1,4 +1,4 @@
-"""The process group of a run, and the warnings that mmengine causes in it."""
+"""The process group of a run, and warnings that are of no use in it."""
 
 import warnings
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from mmengine.config import Config
 
-NOISE = (  # warnings that mmengine 0.10.7 causes in today's torch, and that pinned memory has no use on a CPU
+NOISE = (  # warnings of torch about code of mmengine 0.10.7, and about pinned memory on a CPU
     r".*GradScaler.*is deprecated",
     r".*autocast.*is deprecated",
     r".*broadcast_buffers.*",
@@ -16,6 +16,7 @@ NOISE = (  # warnings that mmengine 0.10.7 causes in today's torch, and that pin
 
 @contextmanager
 def quiet():
+    """Hide the warnings in `NOISE`."""
     with warnings.catch_warnings():
         for message in NOISE:
             warnings.filterwarnings("ignore", message=message)
@@ -24,7 +25,10 @@ def quiet():
 
 @contextmanager
 def processes(cfg: Config):
-    """The process group, for the time of the run. mmengine makes it on CUDA; its way on CPU asks for a driver."""
+    """Open the process group of a run, and close it after.
+
+    On CUDA mmengine makes the group; on a CPU, where mmengine would need a driver, this does.
+    """
     group, on_cpu = torch.distributed, not torch.cuda.is_available()
     ours = cfg.launcher != "none" and not group.is_initialized()
     if cfg.launcher != "none" and on_cpu:
@@ -33,6 +37,6 @@ def processes(cfg: Config):
         unused = cfg.get("find_unused_parameters", False)
         wrapper = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
         cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", **wrapper)
-    yield  # not closed after an error: the other ranks may be waiting inside, and torchrun ends them
+    yield  # after an error the group stays open: other ranks may wait in it, and torchrun ends them
     if ours and group.is_initialized():
         group.destroy_process_group()

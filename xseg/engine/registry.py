@@ -1,4 +1,4 @@
-"""Classes behind the names in a config."""
+"""Look up the classes that a config names."""
 
 import importlib
 
@@ -7,7 +7,7 @@ from mmengine.registry import Registry
 
 
 def resolve(type_: object) -> object:
-    """The class behind a config's `type`: itself, a registered name or a dotted path."""
+    """The class of a `type` in a config, which is a class, a registered name or a dotted path; None if unknown."""
     if not isinstance(type_, str):
         return type_
     for registry in vars(registries).values():

@@ -1,4 +1,4 @@
-"""Going on with a run: which settings may differ from the checkpoint's, and what a work dir holds already."""
+"""Resume a run: settings that may differ from those of the checkpoint, and runs that a work dir already holds."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-# Patterns of places in the config. What is not here must be as in the checkpoint.
+# Patterns of config keys. A resumed run must keep all others as they are in the checkpoint.
 SCHEDULE = ("param_scheduler*", "optim_wrapper.optimizer.lr", "auto_scale_lr*")
 MAY_CHANGE = (
     *SCHEDULE,
@@ -29,19 +29,19 @@ MAY_CHANGE = (
     "model.selection*",
     "model.channels_last",
     "model.compiled",
-    "model.backbone.pretrained",  # as `weights`: read before the first iteration only
+    "model.backbone.pretrained",  # only read before the first iteration, as `weights` is
     "model.backbone.weights",
 )
 UNSET = "not set"
-LOG_FOLDER = re.compile(r"\d{8}_\d{6}")  # mmengine's, by the time of the start
+LOG_FOLDER = re.compile(r"\d{8}_\d{6}")  # of mmengine: date and time of the start
 
 
 def check_settings(saved: Mapping[str, object], now: Mapping[str, object], source: str | os.PathLike) -> None:
-    """ValueError that names the settings which a resumed run changes and may not change.
+    """Raise ValueError if a resumed run changes settings that it must keep.
 
     Args:
-        saved, now: settings of the checkpoint and of the config, see `settings_of`.
-        source: the checkpoint, for the error.
+        saved, now: settings of the checkpoint and of the config, from `settings_of`.
+        source: path of the checkpoint, for the error.
     """
     changes = changed(saved, now)
     refused = [place for place in changes if not _matches(place, MAY_CHANGE)]
@@ -55,20 +55,21 @@ def check_settings(saved: Mapping[str, object], now: Mapping[str, object], sourc
 
 
 def changed(saved: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:
-    """{place: (in the checkpoint, now)} where the two differ."""
+    """{place: (in the checkpoint, now)} of the settings that differ."""
     places = dict.fromkeys([*saved, *now])
     pairs = {place: (saved.get(place, UNSET), now.get(place, UNSET)) for place in places}
     return {place: (before, after) for place, (before, after) in pairs.items() if before != after}
 
 
 def apply_changes(runner, checkpoint: dict, settings: Mapping[str, object]) -> None:
-    """Log the settings that a resumed run changes; if its schedule is one of them, put it into the checkpoint.
+    """Log the settings that a resumed run changes, and write a changed schedule into the checkpoint.
 
     Args:
-        checkpoint: its optimizer's learning rates and its schedulers are replaced, before the runner loads them.
-        settings: of the config, see `settings_of`.
+        checkpoint: if the schedule changed, its learning rates and schedulers are replaced before the runner loads
+            them.
+        settings: settings of the config, from `settings_of`.
     """
-    saved = checkpoint["meta"].get("settings")  # older checkpoints have none: the config's schedule wins
+    saved = checkpoint["meta"].get("settings")  # None in older checkpoints, where the config's schedule is used
     changes = changed(saved or {}, settings)
     for place, values in changes.items() if saved else ():
         print_log(f"Resumed with another {place}: {_told(values)}", "current")
@@ -77,8 +78,10 @@ def apply_changes(runner, checkpoint: dict, settings: Mapping[str, object]) -> N
 
 
 def _follow_schedule(runner, checkpoint: dict) -> None:
-    """The config's fresh schedulers take as many steps as the checkpoint has iterations: the rate is then what it would
-    be there in a run that had this schedule from the beginning."""
+    """Step the new schedulers as often as the checkpoint has iterations, and write them into the checkpoint.
+
+    The learning rate is then that of a run with this schedule from the beginning.
+    """
     schedulers, groups = runner.param_schedulers or [], runner.optim_wrapper.param_groups
     step = checkpoint["meta"]["iter"]
     for number, scheduler in enumerate(schedulers):
@@ -95,15 +98,15 @@ def _follow_schedule(runner, checkpoint: dict) -> None:
                     scheduler.step()
     names = {"lr", *(scheduler.param_name for scheduler in schedulers)}
     optimizer = checkpoint["optimizer"]
-    base = optimizer.get("base_param_settings")  # mmengine's own group, for the log
+    base = optimizer.get("base_param_settings")  # a group that mmengine keeps for its log
     for saved, fresh in zip([*optimizer["param_groups"], *([base] if base else [])], groups, strict=True):
         saved.update({key: value for key, value in fresh.items() if key.removeprefix("initial_") in names})
     checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in schedulers]
-    print_log(f"Learning rate from iteration {step + 1} on: {groups[0]['lr']:g}, by the config's schedule", "current")
+    print_log(f"Learning rate from iteration {step + 1}: {groups[0]['lr']:g}, by the schedule of the config", "current")
 
 
 def check_work_dir(work_dir: Path, resume: bool | str | os.PathLike) -> None:
-    """FileExistsError if the folder holds a run that is not the one to resume."""
+    """Raise FileExistsError if the folder holds a run other than the one to resume."""
     checkpoints = _checkpoints(work_dir)
     own = resume is True or (resume and Path(resume).resolve().parent == work_dir.resolve())
     if checkpoints and not own:

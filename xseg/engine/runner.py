@@ -1,4 +1,4 @@
-"""mmengine's Runner, with its log in order."""
+"""mmengine's Runner with a short log on the screen."""
 
 import logging
 
@@ -11,9 +11,9 @@ from xseg import __version__
 
 
 def build_runner(cfg: Config) -> Runner:
-    """mmengine's Runner, which says in one line on the screen what it otherwise fills two hundred with.
+    """Build mmengine's Runner with one line about the run on the screen, instead of two hundred.
 
-    The versions of everything stand in the log file, the config beside it.
+    All versions are in the log file, and the config is in a file beside it.
     """
     level = cfg.get("log_level", "INFO")
     cfg.log_level = "WARNING"

@@ -1,7 +1,7 @@
-"""Which image is next, and with which random numbers: a function of (seed, position) and of nothing else.
+"""Samplers: the next image and its random numbers depend only on (seed, position).
 
-Position p of the training stream is the same image with the same augmentation whatever the number of workers and
-ranks, and whether or not the run was interrupted before it.
+Position p of the training stream is the same image with the same augmentation for any number of workers and ranks, and
+after any interruption.
 """
 
 from collections.abc import Iterator, Sequence, Sized
@@ -19,17 +19,17 @@ from .seeds import mix_seed
 
 @DATA_SAMPLERS.register_module()
 class TrainSampler(Sampler):
-    """Endless stream of `Draw(index, seed)`; rank r of w takes the positions r, r + w, r + 2w, ….
+    """Endless stream of `Draw(index, seed)`; rank r of w ranks takes the positions r, r + w, r + 2w, ….
 
     Args:
-        dataset: anything with a length; a `DetectionDataset` for the last two.
-        shuffle: a new permutation in every epoch; otherwise the order of the data set.
-        seed: the same on all ranks; None draws one and shares it. mmengine hands in the seed of the run.
-        same_orientation: the images of a step over all ranks are all wide (width >= height) or all tall, which saves
-            padding. Every image comes once in an epoch, but for the few that fill up the last step of either kind. How
-            many images a step takes is told to `skip_to`; another number gives another order.
-        repeat_threshold: share of the images below which a class is rare; images with rare classes come more often,
-            see `repeat_factors`.
+        dataset: any object with a length; a `DetectionDataset` for the last two arguments.
+        shuffle: True draws a new permutation for every epoch; False keeps the order of the data set.
+        seed: equal on all ranks; None draws one and shares it. mmengine passes the seed of the run.
+        same_orientation: the images of a step, over all ranks, are all wide (width >= height) or all tall, which saves
+            padding. Every image comes once per epoch, except for the few that fill the last step of each orientation.
+            The order depends on the number of images per step, which `skip_to` receives.
+        repeat_threshold: share of images below which a class is rare; images with rare classes come more often, see
+            `repeat_factors`.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class TrainSampler(Sampler):
         if getattr(dataset, "num_learnable", None) == 0:
             raise ValueError(
                 f"{type(dataset).__name__} has {self.num_images} images, but no object to learn (crowds and difficult "
-                "ones do not count); check its annotations, its classes and its filters"
+                "objects do not count); check its annotations, its classes and its filters"
             )
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.rank, self.world_size = get_dist_info()
-        self.start = 0  # position in the global stream, over all ranks
-        self.images_per_step = 1  # over all ranks
+        self.start = 0  # position in the stream of all ranks
+        self.images_per_step = 1  # of all ranks
         if not isinstance(same_orientation, bool):
             raise ValueError(
                 f"same_orientation must be True or False, got {same_orientation}; the number of images follows the "
@@ -66,11 +66,11 @@ class TrainSampler(Sampler):
             self._repeats = repeat_factors(labels, len(dataset.classes), repeat_threshold)
 
     def skip_to(self, position: int, images_per_step: int = 1) -> None:
-        """Let the next iterator begin at this global position: nothing before it is drawn or loaded.
+        """Let the next iterator begin at this position; earlier images are neither drawn nor loaded.
 
         Args:
-            position: images before it, over all ranks.
-            images_per_step: of a training step, over all ranks; `same_orientation` needs it.
+            position: number of earlier images, over all ranks.
+            images_per_step: images of a training step, over all ranks; used by `same_orientation`.
         """
         if position < 0:
             raise ValueError(f"position must be 0 or more, got {position}")
@@ -78,9 +78,9 @@ class TrainSampler(Sampler):
 
     def __iter__(self) -> Iterator[Draw]:
         position = self.start + self.rank
-        epoch, first = 0, 0  # and the position at which it begins
+        epoch, first = 0, 0  # `first`: position of the first image of the epoch
         order = self._order(0)
-        if self._repeats is None:  # all epochs are equally long
+        if self._repeats is None:  # all epochs have the same length
             epoch = position // len(order)
             first = epoch * len(order)
             order = self._order(epoch)
@@ -93,12 +93,12 @@ class TrainSampler(Sampler):
             position += self.world_size
 
     def __len__(self) -> int:
-        """Images per rank and epoch, for the loggers; the stream itself never ends."""
+        """Images per rank and epoch, for loggers; the stream itself has no end."""
         return -(-len(self._order(0)) // self.world_size)
 
     def _order(self, epoch: int) -> list[int]:
         order = torch.arange(self.num_images)
-        if self._repeats is not None:  # rounded up as often as the fraction says
+        if self._repeats is not None:  # rounded up with the probability of the fraction
             chance = torch.rand(self.num_images, generator=self._generator(2, epoch), dtype=torch.float64)
             counts = torch.floor(torch.from_numpy(self._repeats) + chance)
             order = order.repeat_interleave(counts.long())
@@ -109,7 +109,7 @@ class TrainSampler(Sampler):
         return order.tolist()
 
     def _in_rows(self, order: torch.Tensor, epoch: int) -> torch.Tensor:
-        """The same images in rows of one orientation; the last row of each is filled up from its beginning."""
+        """The images in rows (steps) of one orientation; the last row of each repeats images from the start."""
         is_wide, length = torch.from_numpy(self._is_wide)[order], self.images_per_step
         rows = []
         for images in (order[is_wide], order[~is_wide]):
@@ -125,24 +125,24 @@ class TrainSampler(Sampler):
 
 
 def repeat_factors(labels: Sequence[np.ndarray], num_classes: int, threshold: float) -> np.ndarray:
-    """How often an epoch shows each image on average: (N,) float64, 1 or more.
+    """Mean number of times that an epoch shows each image: (N,) float64, 1 or more.
 
-    A class in a share f of the images counts max(1, sqrt(threshold / f)), an image as its rarest class; one without
-    objects counts 1.
+    A class that is in a share f of the images has the factor max(1, sqrt(threshold / f)). An image has the highest
+    factor of its classes; an image without objects has 1.
 
     Args:
-        labels: of every image's objects.
-        threshold: share of images, in (0, 1]; LVIS takes 0.001.
+        labels: labels of the objects of every image.
+        threshold: share of images, in (0, 1]; 0.001 for LVIS.
 
     Source: Gupta et al. 2019 (arXiv:1908.03195), Sec. 5.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be a share of the images in (0, 1], got {threshold}")
-    held = np.zeros(num_classes)
-    for found in labels:
-        held[np.unique(found)] += 1
-    of_class = np.maximum(1, np.sqrt(threshold * len(labels) / np.maximum(held, 1)))
-    return np.array([of_class[found].max(initial=1) for found in labels])
+    num_images = np.zeros(num_classes)  # with an object of the class
+    for image_labels in labels:
+        num_images[np.unique(image_labels)] += 1
+    of_class = np.maximum(1, np.sqrt(threshold * len(labels) / np.maximum(num_images, 1)))
+    return np.array([of_class[image_labels].max(initial=1) for image_labels in labels])
 
 
 @DATA_SAMPLERS.register_module()
@@ -150,9 +150,9 @@ class EvalSampler(Sampler):
     """Every image once over all ranks, in order and without padding, so that sums over ranks are exact.
 
     Args:
-        dataset: anything with a length.
-        limit: take only the first so many images (`--dry-run`).
-        seed: unused; mmengine hands it to every sampler.
+        dataset: any object with a length.
+        limit: number of images to take from the start (`--dry-run`); None takes all.
+        seed: unused; mmengine passes it to every sampler.
     """
 
     def __init__(self, dataset: Sized, limit: int | None = None, seed: int | None = None) -> None:
@@ -179,6 +179,6 @@ def _count(dataset: Sized) -> int:
 def _needed(dataset: Sized, name: str, argument: str) -> object:
     if not hasattr(dataset, name):
         raise ValueError(
-            f"{argument} needs a data set with {name}, as detection data sets are; got {type(dataset).__name__}"
+            f"{argument} needs a data set with {name}, as detection data sets have; got {type(dataset).__name__}"
         )
     return getattr(dataset, name)

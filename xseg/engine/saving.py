@@ -1,4 +1,4 @@
-"""Writing checkpoints: whole or not at all, and with nothing in them but tensors and plain values."""
+"""Write checkpoints completely or not at all, with nothing in them but tensors and plain values."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from xseg.engine.registry import resolve
 from .checkpoint import load_strict
 from .resume import apply_changes
 
-# Parts of a config that shape what is trained, and for how long.
+# Parts of a config that decide what is trained, and for how long.
 SETTINGS = (
     "auto_scale_lr",
     "data_preprocessor",
@@ -35,12 +35,13 @@ SETTINGS = (
 
 @register_backend("atomic")
 class AtomicBackend(LocalBackend):
-    """Files appear whole: written beside, synced, renamed. An old file goes only after the next one stands.
+    """A file appears complete: it is written under another name, synced and renamed.
 
-    Use it with CheckpointHook(backend_args=dict(backend="atomic")), which removes the old checkpoint first.
+    An old file is removed only after the next one is complete. Use it with CheckpointHook(
+    backend_args=dict(backend="atomic")), which removes the old checkpoint before it writes the new one.
     """
 
-    _doomed: ClassVar[set[Path]] = set()  # mmengine makes a new backend for every call, so the class remembers
+    _doomed: ClassVar[set[Path]] = set()  # of the class, as mmengine makes a new backend for every call
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         path = Path(filepath).absolute()
@@ -71,12 +72,14 @@ class AtomicBackend(LocalBackend):
 
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Makes our checkpoints loadable with weights_only, and usable without their config file.
+    """Makes checkpoints that load with weights_only and that need no config file.
 
-    Adds `meta["xseg"]` = dict(model: config of the model as plain nested dict, each `type` a dotted name such as
-    "heads.DeepLabV3Plus"; classes; palette; iter) and `meta["settings"]`, with which a resumed run is compared. Leaves
-    out the log histories and the config as program text.
-    On loading, the program text of foreign files is dropped (mmengine would execute it) and the weights must fit.
+    Adds `meta["xseg"]` = dict(model: config of the model as nested dict, each `type` a dotted name such as
+    "heads.DeepLabV3Plus"; classes; palette; iter), and `meta["settings"]`, which a resumed run is compared with. Log
+    histories and the config as program text are left out.
+
+    When a checkpoint is loaded, its config as program text is removed (mmengine would run it), and its weights must
+    match the model.
     """
 
     priority = "LOWEST"  # after all hooks that add to the checkpoint, e.g. EMAHook
@@ -97,7 +100,7 @@ class PlainCheckpointHook(Hook):
         )
         meta["settings"] = settings_of(runner.cfg)
         for key in checkpoint:
-            if key not in ("state_dict", "ema_state_dict"):  # these hold tensors, and BatchNorm's versions beside
+            if key not in ("state_dict", "ema_state_dict"):  # tensors, with versions of BatchNorm in their metadata
                 checkpoint[key] = plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -106,10 +109,10 @@ class PlainCheckpointHook(Hook):
             meta.pop(text, None)
         load_strict(runner.model, checkpoint["state_dict"], "the checkpoint")
         info = checkpoint.get("message_hub", {}).get("runtime_info", {})
-        for key in info:  # absolute paths of the folder that it was saved in, which may have been moved
+        for key in info:  # absolute paths into the work dir, which may have been moved
             if key.startswith(("best_ckpt", "last_ckpt")) and info[key]:
                 info[key] = os.path.join(runner.work_dir, Path(info[key]).name)
-        if runner._resume:  # mmengine compares pickles, which differ for equal values
+        if runner._resume:  # mmengine compares pickles, which may differ for equal values
             metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None)
             if plain(metainfo, "metainfo") == meta.get("dataset_meta"):
                 meta["dataset_meta"] = metainfo
@@ -117,20 +120,22 @@ class PlainCheckpointHook(Hook):
 
 
 def plain_model_config(config: object) -> object:
-    """A model's config out of plain values, each `type` as a dotted name, so that a weight file can carry it."""
+    """The config of a model as plain values, each `type` a dotted name, for a file of weights."""
     return plain(_named_types(config), "model")
 
 
 def settings_of(config: Mapping) -> dict[str, object]:
-    """{"model.backbone.depth": 65, …}: what shapes a training, as plain values. Equal configs give equal settings, with
-    types as classes or as names, with tuples or lists."""
+    """Settings of a training as plain values by place: {"model.backbone.depth": 65, …}.
+
+    Types given as classes or as names, and tuples or lists, give equal settings.
+    """
     settings: dict[str, object] = {}
     for key in SETTINGS:
         if config.get(key) is not None:
             _flatten(config[key], key, settings)
     for hook in config.get("custom_hooks") or ():
         if isinstance(hook, Mapping) and issubclass(resolve(hook.get("type")) or object, EMAHook):
-            _flatten(hook, "EMAHook", settings)  # the one hook that holds weights
+            _flatten(hook, "EMAHook", settings)  # the only hook that holds weights
     return settings
 
 
@@ -143,13 +148,17 @@ def _flatten(value: object, place: str, settings: dict[str, object]) -> None:
             _flatten(item, f"{place}.{number}", settings)
     else:
         if place.endswith((".type", ".constructor")):
-            cls = resolve(value)  # by its name alone: modules move, and a script's own classes are in `__main__`
+            cls = resolve(value)  # only by its name: modules move, and classes of a script are in `__main__`
             value = str(value).rpartition(".")[2] if cls is None else cls.__name__
         settings[place] = json.loads(json.dumps(plain(value, place), default=str))
 
 
 def plain(value: object, where: str) -> object:
-    """The same value out of tensors, dicts, lists, tuples and Python's own scalars; what is neither is left out."""
+    """The value as tensors, dicts, lists, tuples and Python scalars; a warning names values that are left out.
+
+    Args:
+        where: place of the value, for the warning.
+    """
     if isinstance(value, Enum):
         value = value.value
     if value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, torch.Tensor):
@@ -174,8 +183,7 @@ def plain(value: object, where: str) -> object:
 
 
 def dotted_name(thing: object) -> str:
-    """The shortest "package.Name" by which it can be imported: heads.DeepLabV3Plus, not
-    heads.segmentation.deeplabv3plus.…"""
+    """The shortest name for its import: heads.DeepLabV3Plus, not heads.segmentation.deeplabv3plus.DeepLabV3Plus."""
     name = getattr(thing, "__qualname__", type(thing).__qualname__)
     parts = getattr(thing, "__module__", "").split(".")
     for end in range(1, len(parts)):
@@ -185,7 +193,7 @@ def dotted_name(thing: object) -> str:
 
 
 def _named_types(config: object) -> object:
-    """The model's config with registered names ("ToyModel") as dotted ones, so that importing them suffices."""
+    """The config of the model with classes instead of registered names such as "ToyModel"."""
     if isinstance(config, Mapping):
         known = {key: _named_types(value) for key, value in config.items()}
         if isinstance(kind := known.get("type"), str):
@@ -195,7 +203,7 @@ def _named_types(config: object) -> object:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # the rename itself must reach the disk; Windows cannot open folders
+    if os.name == "posix":  # the rename must reach the disk too; Windows cannot open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
