@@ -66,8 +66,8 @@ def scores(confusion: Tensor) -> Scores:
     iou, accuracy = _shares(hits, truth + predicted - hits), _shares(hits, truth)
     total = confusion.sum()
     return Scores(
-        mean_iou=_mean(iou),
-        mean_accuracy=_mean(accuracy),
+        mean_iou=mean_of_known(iou),
+        mean_accuracy=mean_of_known(accuracy),
         pixel_accuracy=(hits.sum() / total).item() if total else None,
         iou=iou,
         accuracy=accuracy,
@@ -80,6 +80,7 @@ def _shares(parts: Tensor, wholes: Tensor) -> list[float | None]:
     return [part / whole if whole else None for part, whole in zip(parts.tolist(), wholes.tolist(), strict=True)]
 
 
-def _mean(values: list[float | None]) -> float | None:
+def mean_of_known(values: list[float | None]) -> float | None:
+    """Mean of the values that are not None; None without any."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -10,6 +10,7 @@ from mmengine.registry import METRICS
 from torch import Tensor
 
 from heads.panoptic import Panoptic, panoptic_of_sample
+from xseg.evaluation.confusion import mean_of_known
 from xseg.evaluation.metric import Metric
 from xseg.evaluation.tables import Table, cell, percent
 
@@ -27,7 +28,7 @@ class PanopticScores(NamedTuple):
         """Mean PQ, SQ and RQ of the classes that are True in (C,) bool."""
         named = dict(PQ=self.pq, SQ=self.sq, RQ=self.rq)
         return {
-            name: _mean([v for v, counts in zip(values, classes.tolist(), strict=True) if counts])
+            name: mean_of_known([v for v, counts in zip(values, classes.tolist(), strict=True) if counts])
             for name, values in named.items()
         }
 
@@ -136,8 +137,3 @@ class PanopticMetric(Metric):
                 "the data set does not say which classes are things; panoptic quality needs a PanopticDataset"
             )
         return tuple(things)
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -64,6 +64,13 @@ def evaluate(
     set_up(cfg, out, launcher)
     if panoptic:
         add_metric(cfg, "PanopticMetric")
+    return run_test(cfg, weights, out, num_worst, deploy, backend)
+
+
+def run_test(
+    cfg: Config, weights: Weights, out: Path, num_worst: int, deploy: str | None, backend: str | None
+) -> Report:
+    """Evaluate the weights by a config that `set_up` prepared, and write the report; arguments as of `evaluate`."""
     keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
