@@ -26,4 +26,3 @@ train_dataloader.num_workers = 8
 train_dataloader.dataset.transforms[0].size_hw = (361, 481)
 train_cfg.max_iters = 20000
 train_cfg.val_interval = 2000
-param_scheduler[1].end = 20001

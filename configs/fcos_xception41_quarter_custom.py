@@ -23,5 +23,4 @@ model = dict(
 optim_wrapper.optimizer.lr = 4e-3
 train_cfg.max_iters = 1200
 train_cfg.val_interval = 600
-param_scheduler[1].end = 1201
 default_hooks.checkpoint.interval = 600

@@ -36,6 +36,5 @@ model = dict(
 optim_wrapper.optimizer.lr = 4e-3
 train_cfg.max_iters = 450
 train_cfg.val_interval = 450
-param_scheduler[1].end = 451
 default_hooks.checkpoint.interval = 225
 default_hooks.checkpoint.save_best = "bbox_mAP"

@@ -37,5 +37,4 @@ val_dataloader.dataset.with_masks = True
 optim_wrapper.optimizer.lr = 4e-3
 train_cfg.max_iters = 300
 train_cfg.val_interval = 300
-param_scheduler[1].end = 301
 default_hooks.checkpoint.interval = 150

@@ -23,5 +23,4 @@ model = dict(
 optim_wrapper.optimizer.lr = 2e-2
 train_cfg.max_iters = 850
 train_cfg.val_interval = 850
-param_scheduler[1].end = 851
 default_hooks.checkpoint.interval = 425

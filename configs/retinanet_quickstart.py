@@ -23,5 +23,4 @@ model = dict(
 optim_wrapper.optimizer.lr = 4e-3
 train_cfg.max_iters = 900
 train_cfg.val_interval = 900
-param_scheduler[1].end = 901
 default_hooks.checkpoint.interval = 450

@@ -26,5 +26,4 @@ model = dict(
 optim_wrapper.optimizer.lr = 4e-3
 train_cfg.max_iters = 540
 train_cfg.val_interval = 270
-param_scheduler[1].end = 541
 default_hooks.checkpoint.interval = 270

@@ -25,5 +25,4 @@ model = dict(
 optim_wrapper.optimizer.lr = 4e-3
 train_cfg.max_iters = 500
 train_cfg.val_interval = 250
-param_scheduler[1].end = 501
 default_hooks.checkpoint.interval = 250

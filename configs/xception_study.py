@@ -31,7 +31,6 @@ val_dataloader.dataset.transforms[0].size = 48
 optim_wrapper.optimizer.lr = 4e-3
 train_cfg.max_iters = 180
 train_cfg.val_interval = 36
-param_scheduler[1].end = 181
 default_hooks.logger.interval = 36
 default_hooks.checkpoint.interval = 36
 default_hooks.checkpoint.save_best = None

@@ -28,7 +28,6 @@ train_dataloader.num_workers = 16
 train_cfg.max_iters = 150120
 train_cfg.val_interval = 5004
 param_scheduler[0].step_size = 2502
-param_scheduler[0].end = 150121
 # Polyak averaging, as in the paper. LOWEST comes after it, see PlainCheckpointHook.
 custom_hooks.append(dict(type=EMAHook, momentum=1e-4, update_buffers=True))
 default_hooks.checkpoint.interval = 5004

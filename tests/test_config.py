@@ -46,6 +46,9 @@ def test_every_schedule_ends_with_its_run(name):
         assert cfg.weights in PUBLISHED  # a config that only evaluates brings its weights
         assert PUBLISHED[cfg.weights].config
         return
+    cfg = load_config(name, {"train_cfg.max_iters": 100})
+    assert cfg.param_scheduler[-1].end == (101 if "power" in cfg.param_scheduler[-1] else 100)
+    cfg = load_config(name)
     last, max_iters = cfg.param_scheduler[-1], cfg.train_cfg.max_iters
     ends = (max_iters + 1,) if "power" in last else (max_iters, max_iters + 1)  # poly's last step must not be at 0
     assert last.end in ends

@@ -98,6 +98,7 @@ def load_config(
         check_override(cfg, key)
         cfg.merge_from_dict({key: value})
     check_config(cfg, source)
+    _end_schedules(cfg)
     return cfg
 
 
@@ -183,6 +184,19 @@ def training_crop(cfg: Config) -> tuple[int, int] | None:
         return None
     last = sizes[-1]
     return (last, last) if isinstance(last, int) else tuple(last)
+
+
+def _end_schedules(cfg: Config) -> None:
+    """Let schedulers that state no `end` last until the training ends.
+
+    PolyLR ends one iteration later, or its last step would be at rate 0: that is DeepLab's poly.
+    """
+    max_iters = (cfg.get("train_cfg") or {}).get("max_iters")
+    schedulers = cfg.get("param_scheduler") or []
+    for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
+        if max_iters and not scheduler.get("by_epoch", True) and "end" not in scheduler:
+            kind = getattr(resolve(scheduler.get("type")), "__name__", "")
+            scheduler["end"] = max_iters + 1 if kind.startswith("Poly") else max_iters
 
 
 def _metainfo(dataset: dict, stated: int | None) -> dict:

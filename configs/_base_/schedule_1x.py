@@ -16,5 +16,5 @@ optim_wrapper = dict(
 train_cfg = dict(type=TrainLoop, max_iters=90000, val_interval=10000)
 param_scheduler = [
     dict(type=LinearLR, by_epoch=False, start_factor=0.001, begin=0, end=1000),
-    dict(type=MultiStepLR, by_epoch=False, milestones=[60000, 80000], gamma=0.1, begin=0, end=90000),
+    dict(type=MultiStepLR, by_epoch=False, milestones=[60000, 80000], gamma=0.1),
 ]

@@ -14,5 +14,5 @@ optim_wrapper = dict(
 train_cfg = dict(type=TrainLoop, max_iters=180000, val_interval=20000)
 param_scheduler = [
     dict(type=LinearLR, by_epoch=False, start_factor=0.001, begin=0, end=1000),
-    dict(type=MultiStepLR, by_epoch=False, milestones=[120000, 160000], gamma=0.1, begin=0, end=180000),
+    dict(type=MultiStepLR, by_epoch=False, milestones=[120000, 160000], gamma=0.1),
 ]

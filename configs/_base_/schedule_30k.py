@@ -15,4 +15,4 @@ optim_wrapper = dict(
 )
 train_cfg = dict(type=TrainLoop, max_iters=30000, val_interval=2000)
 # The last step is at 0.007 * (1 / 30000)^0.9, as DeepLab's: `end` lies one beyond the last iteration.
-param_scheduler = [dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0, begin=0, end=30001)]
+param_scheduler = [dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0)]

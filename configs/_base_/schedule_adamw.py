@@ -14,5 +14,5 @@ optim_wrapper = dict(
 train_cfg = dict(type=TrainLoop, max_iters=3300, val_interval=1100)
 param_scheduler = [
     dict(type=LinearLR, by_epoch=False, start_factor=0.05, begin=0, end=50),
-    dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0, begin=0, end=3301),
+    dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0),
 ]

@@ -16,5 +16,5 @@ optim_wrapper = dict(
 train_cfg = dict(type=TrainLoop, max_iters=24000, val_interval=4000)
 param_scheduler = [
     dict(type=LinearLR, by_epoch=False, start_factor=0.001, begin=0, end=1000),
-    dict(type=MultiStepLR, by_epoch=False, milestones=[18000], gamma=0.1, begin=0, end=24000),
+    dict(type=MultiStepLR, by_epoch=False, milestones=[18000], gamma=0.1),
 ]

@@ -17,4 +17,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_depthwise=True),
 )
 train_cfg = dict(type=TrainLoop, max_iters=600540, val_interval=10009)
-param_scheduler = [dict(type=StepLR, by_epoch=False, step_size=10009, gamma=0.94, begin=0, end=600541)]
+param_scheduler = [dict(type=StepLR, by_epoch=False, step_size=10009, gamma=0.94)]

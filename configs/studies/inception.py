@@ -11,7 +11,6 @@ sizes = dict(
             "val_dataloader.dataset.transforms.0.size": 80,
             "train_cfg.max_iters": 270,
             "train_cfg.val_interval": 54,
-            "param_scheduler.1.end": 271,
         },
         seeds=[0, 1, 2],
         variants={

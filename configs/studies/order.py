@@ -13,7 +13,7 @@ caveat = (
 sizes = dict(
     cpu=dict(
         config="xception_study",
-        options={"train_cfg.max_iters": 360, "train_cfg.val_interval": 72, "param_scheduler.1.end": 361},
+        options={"train_cfg.max_iters": 360, "train_cfg.val_interval": 72},
         seeds=[0, 1, 2],
     ),
     gpu=dict(config="xception_study_imagenet", seeds=[0, 1, 2]),
