@@ -18,7 +18,7 @@ LAYERS = (  # of xseg, the highest first; a room imports rooms of its own layer 
     ("cli", "__main__"),
     ("benchmark", "study", "report"),
     ("run",),
-    ("models", "data", "evaluation", "engine", "weights", "deploy", "results", "drawing", "config", "config_files"),
+    ("models", "data", "evaluation", "engine", "weights", "deploy", "results", "drawing", "config"),
     ("__init__",),  # the version; the Python API is looked up when it is first used
 )
 LATE = {"timm", "segmentation_models_pytorch", "matplotlib", "scipy", "rich", "safetensors", "pycocotools"}
