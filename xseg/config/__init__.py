@@ -29,7 +29,11 @@ __all__ = [
 
 
 def load_config(
-    config: Config | str | os.PathLike, overrides: dict | None = None, data_root: str | os.PathLike | None = None
+    config: Config | str | os.PathLike,
+    overrides: dict | None = None,
+    data_root: str | os.PathLike | None = None,
+    backbone: str | None = None,
+    schedule: str | None = None,
 ) -> Config:
     """Read, override and check a config.
 
@@ -37,6 +41,8 @@ def load_config(
         config: path, or name of a shipped config, or a Config, which is copied.
         overrides: {"train_dataloader.batch_size": 4, …}; a key the config cannot have is refused.
         data_root: where the data set lies, instead of the config's `root` of every data set.
+        backbone: another one, see `xseg.config.options.set_backbone`.
+        schedule: another one, see `xseg.config.options.set_schedule`.
     """
     cfg = (
         copy.deepcopy(config) if isinstance(config, Config) else read_config(find_config(config))
@@ -49,6 +55,13 @@ def load_config(
         for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
             if cfg.get(loader):
                 cfg[loader].dataset.root = str(data_root)
+    if backbone or schedule:
+        from xseg.config import options
+
+        if backbone:
+            options.set_backbone(cfg, backbone)
+        if schedule:
+            options.set_schedule(cfg, schedule)
     for key, value in (overrides or {}).items():
         check_override(cfg, key)
         cfg.merge_from_dict({key: value})
