@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 import xseg
 from backbones import AlignedXception, PreactXception, Xception
 from xseg.config import (
+    config_name,
     fill_context,
     fill_num_classes,
     find_config,
@@ -17,6 +18,7 @@ from xseg.config import (
     shipped_configs,
     training_crop,
 )
+from xseg.config.renamed import RENAMED
 from xseg.data import write_shapes
 from xseg.weights import PUBLISHED, Weights
 
@@ -57,7 +59,7 @@ def test_every_schedule_ends_with_its_run(name):
 
 
 def test_a_name_near_a_shipped_one_is_suggested():
-    with pytest.raises(FileNotFoundError, match="did you mean 'deeplabv3plus_xception65_voc'"):
+    with pytest.raises(FileNotFoundError, match="did you mean 'voc/deeplabv3plus'"):
         load_config("deeplabv3plus_xception65_vok")
 
 
@@ -184,7 +186,7 @@ def test_a_width_that_is_no_factor_is_refused(network, width):
         network(width=width)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "mask_rcnn_quickstart", "xception_cells"])
+@pytest.mark.parametrize("name", ["quickstart", "shapes/mask_rcnn", "own/cells"])
 def test_json_says_what_py_says(tmp_path, name):
     cfg = load_config(name)
     cfg.dump(tmp_path / "mine.json")
@@ -272,7 +274,7 @@ ASPP = "head.aspp.0.conv.weight"
     ],
 )
 def test_rates_are_those_of_the_weights_or_of_the_crop(trained, new, rates):
-    cfg = load_config("deeplabv3plus_xception41_quarter_custom")
+    cfg = load_config("own/deeplabv3plus")
     fill_context(cfg, trained, new)
     assert cfg.model.head.rates == rates
     assert cfg.model.head.pooling_hw == ((257, 257) if rates == (3, 6, 9) else None)  # as published: the whole image
@@ -282,17 +284,90 @@ def test_stated_rates_and_other_heads_are_left_alone():
     cfg = load_config("quickstart", {"model.head.rates": (5, 6, 7)})
     fill_context(cfg)
     assert cfg.model.head.rates == (5, 6, 7) and cfg.model.head.pooling_hw == (97, 97)
-    cfg = load_config("deeplabv3plus_xception65_cityscapes")
+    cfg = load_config("cityscapes/deeplabv3plus")
     assert fill_context(cfg) == (769, 769)
     assert cfg.model.head.rates == (6, 12, 18) and cfg.model.head.pooling_hw is None
-    for name in ("fcos_quickstart", "xception_quickstart", "deeplabv3plus_xception71_dpc_cityscapes_eval"):
+    for name in ("shapes/fcos", "shapes/xception", "cityscapes/deeplabv3plus_dpc_eval"):
         fill_context(cfg := load_config(name))
         assert "rates" not in cfg.model.head
 
 
 def test_the_last_transform_with_a_size_gives_the_training_crop():
-    assert training_crop(load_config("deeplabv3plus_xception65_custom")) == (361, 481)
-    assert training_crop(load_config("joint_quickstart")) is None
+    assert training_crop(load_config("own/deeplabv3plus_gpu")) == (361, 481)
+    assert training_crop(load_config("shapes/joint")) is None
     cfg = load_config("quickstart")
     cfg.train_dataloader.dataset.transforms.append(dict(type="CentreCrop", size=64))
     assert training_crop(cfg) == (64, 64)
+
+
+def test_a_config_of_ones_own_inherits_by_name(tmp_path):
+    """Anywhere on disk; the schedule ends with the training that the own config asks for."""
+    own = tmp_path / "cells.py"
+    own.write_text(
+        '_base_ = "own/retinanet"\ndata_root = "cells"\nbackbone = "xception41@0.125"\n'
+        "train_cfg = dict(max_iters=40, val_interval=20)\ntrain_dataloader = dict(batch_size=2)\n"
+    )
+    cfg = load_config(own)
+    assert cfg.model.backbone.width == 0.125 and cfg.model.backbone.out == ("c3", "c4", "c5")
+    assert cfg.train_dataloader.batch_size == 2 and cfg.train_dataloader.num_workers
+    assert cfg.train_dataloader.dataset.root == cfg.val_dataloader.dataset.root == "cells"
+    assert cfg.param_scheduler[-1].end == 41 and config_name(cfg) == "cells"
+    own.write_text('_base_ = "own/retinanet"\ntrain_dataloader = dict(batch_sise=2)\n')
+    with pytest.raises(KeyError, match=r"cells.py: unknown key train_dataloader.batch_sise; did you mean 'batch_size'"):
+        load_config(own)
+    own.write_text('_base_ = "own/retinanett"\n')
+    with pytest.raises(FileNotFoundError, match="did you mean 'own/retinanet'"):
+        load_config(own)
+
+
+@pytest.mark.parametrize(
+    "config, backbone, expected",
+    [
+        ("coco/fcos", "xception", dict(type="Xception", pool_padding="tensorflow", frozen_stages=1, frozen_bn=True)),
+        ("coco/mask_rcnn", "xception41", dict(type="AlignedXception", depth=41, frozen_stages=1, frozen_bn=True)),
+        ("voc/deeplabv3plus", "xception", dict(type="Xception", output_stride=16, bn_momentum=3e-4)),
+        (
+            "voc/deeplabv3plus",
+            "timm:resnet50.a1_in1k",
+            dict(type="TimmBackbone", name="resnet50.a1_in1k", pretrained=True, output_stride=16),
+        ),
+        ("own/deeplabv3plus", "timm:resnet18", dict(type="TimmBackbone", name="resnet18", output_stride=16)),
+        ("own/deeplabv3plus", "smp:mit_b0", dict(type="SmpBackbone", name="mit_b0", output_stride=16)),
+        ("own/fcos", "xception65@0.5", dict(type="AlignedXception", depth=65, width=0.5)),
+    ],
+)
+def test_another_backbone_keeps_levels_stride_and_what_is_frozen(config, backbone, expected):
+    before, cfg = load_config(config), load_config(config, backbone=backbone)
+    levels = {"out": before.model.backbone.out} if "out" in before.model.backbone else {}
+    assert dict(cfg.model.backbone) == expected | levels
+    start = {"xception": "xception_keras_notop", "xception41": "xception41_imagenet"}.get(backbone)
+    assert cfg.get("load_from") == (start if before.get("load_from") else None)
+    assert ("bn_momentum" in cfg.model.head) == ("bn_momentum" in before.model.head and not backbone.startswith("timm"))
+
+
+def test_another_schedule_keeps_the_rate_of_the_config():
+    cfg = load_config("coco/mask_rcnn", schedule="2x")
+    assert (cfg.train_cfg.max_iters, cfg.param_scheduler[-1].end) == (180000, 180000)
+    assert cfg.param_scheduler[-1].milestones == [120000, 160000] and cfg.optim_wrapper.optimizer.lr == 0.02
+    assert load_config("own/fcos", schedule="1x").optim_wrapper.optimizer.type.__name__ == "SGD"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(backbone="xception45"), "no backbone 'xception45'; did you mean 'xception65'"),
+        (dict(backbone="xception41@half"), "width after @ must be a number"),
+        (dict(backbone="tim:resnet50"), "timm:NAME or smp:NAME, got tim:resnet50"),
+        (dict(schedule="3x"), "no schedule '3x'.*there are 1x, 2x"),
+    ],
+)
+def test_wrong_options_are_told(options, message):
+    with pytest.raises(ValueError, match=message):
+        load_config("coco/retinanet", **options)
+
+
+def test_old_names_are_found_with_a_warning():
+    with pytest.warns(FutureWarning, match="is now 'coco/retinanet --backbone xception41 --schedule 2x'"):
+        cfg = load_config("retinanet_xception41_coco_2x")
+    assert cfg.model.backbone.depth == 41 and cfg.train_cfg.max_iters == 180000
+    assert {name for name, *_ in RENAMED.values()} <= set(shipped_configs())

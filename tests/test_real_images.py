@@ -47,7 +47,7 @@ def test_voc_images_are_trained_on_evaluated_and_predicted_through_the_voc_confi
 
 def test_camvid_passes_the_data_check(capsys):
     root = shared("data", "camvid")
-    assert main(["data", "check", "deeplabv3plus_xception41_quarter_custom", "--data-root", f"{root}"]) == 0
+    assert main(["data", "check", "own/deeplabv3plus", "--data-root", f"{root}"]) == 0
     assert "bicyclist" in capsys.readouterr().out
 
 
@@ -55,7 +55,7 @@ def test_camvid_passes_the_data_check(capsys):
 def test_camvid_trains(tmp_path):
     """The README's CamVid run on a CPU; about 40 minutes on 2 cores."""
     root = shared("data", "camvid")
-    command = ["train", "deeplabv3plus_xception41_quarter_custom", "--data-root", f"{root}", "--amp", "bf16"]
+    command = ["train", "own/deeplabv3plus", "--data-root", f"{root}", "--amp", "bf16"]
     assert main([*command, "--work-dir", f"{tmp_path}/run"]) == 0
     assert main(["eval", command[1], f"{tmp_path}/run", "--data-root", f"{root}"]) == 0
     report = json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())

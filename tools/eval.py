@@ -1,4 +1,4 @@
-"""`python tools/eval.py …`: the same as `xseg eval …`, for fingers that know OpenMMLab."""
+"""`python tools/eval.py …`: the same as `xseg eval …`, for people who know OpenMMLab."""
 
 import sys
 

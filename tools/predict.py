@@ -1,4 +1,4 @@
-"""`python tools/predict.py …`: the same as `xseg predict …`, for fingers that know OpenMMLab."""
+"""`python tools/predict.py …`: the same as `xseg predict …`, for people who know OpenMMLab."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python tools/train.py …`: the same as `xseg train …`, for fingers that know OpenMMLab."""
+"""`python tools/train.py …`: the same as `xseg train …`, for people who know OpenMMLab."""
 
 import sys
 

@@ -15,6 +15,6 @@ caveat = (
     "paper. Weights start at one scale for all, not at one that an activation in between would ask for."
 )
 sizes = dict(
-    cpu=dict(config="xception_study", seeds=[0, 1, 2]),
-    gpu=dict(config="xception_study_imagenet", seeds=[0, 1, 2]),
+    cpu=dict(config="shapes/study", seeds=[0, 1, 2]),
+    gpu=dict(config="imagenet/study", seeds=[0, 1, 2]),
 )

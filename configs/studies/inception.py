@@ -4,7 +4,7 @@ xseg study inception"""
 
 sizes = dict(
     cpu=dict(
-        config="xception_study",
+        config="shapes/study",
         options={
             "model.crop_size": 80,
             "train_dataloader.dataset.transforms.0.size_hw": (80, 80),
@@ -19,7 +19,7 @@ sizes = dict(
         },
     ),
     gpu=dict(
-        config="xception_study_imagenet",
+        config="imagenet/study",
         seeds=[0, 1, 2],
         variants={
             "Xception": {},

@@ -14,9 +14,9 @@ caveat = (
 )
 sizes = dict(
     cpu=dict(
-        config="xception_study",
+        config="shapes/study",
         options={"train_cfg.max_iters": 360, "train_cfg.val_interval": 72},
         seeds=[0, 1, 2],
     ),
-    gpu=dict(config="xception_study_imagenet", seeds=[0, 1, 2]),
+    gpu=dict(config="imagenet/study", seeds=[0, 1, 2]),
 )

@@ -4,7 +4,7 @@ xseg study scaling"""
 
 sizes = dict(
     cpu=dict(
-        config="xception_study",
+        config="shapes/study",
         seeds=[0, 1, 2],
         variants={
             "3/16 wide, 8 modules": {"model.backbone.width": 0.1875},
@@ -14,7 +14,7 @@ sizes = dict(
         },
     ),
     gpu=dict(
-        config="xception_study_imagenet",
+        config="imagenet/study",
         seeds=[0, 1, 2],
         variants={
             "1/2 wide, 8 modules": {"model.backbone.width": 0.5},

@@ -7,7 +7,7 @@ number of parameters."""
 
 sizes = dict(
     cpu=dict(
-        config="xception_study",
+        config="shapes/study",
         seeds=[0, 1, 2],
         variants={
             "1": {"model.backbone.segments": 1, "model.backbone.width": 0.0872},
@@ -17,7 +17,7 @@ sizes = dict(
         },
     ),
     gpu=dict(
-        config="xception_study_imagenet",
+        config="imagenet/study",
         seeds=[0, 1, 2],
         variants={
             "1": {"model.backbone.segments": 1, "model.backbone.width": 0.3495},

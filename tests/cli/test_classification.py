@@ -36,7 +36,7 @@ TINY = ["--cfg-options", *SHORT, *LOADERS, NARROW, "model.class_weights=balanced
 def trained(tmp_path_factory):
     """A work dir of four iterations on the objects of a few Shapes, and these."""
     folder = tmp_path_factory.mktemp("trained")
-    command = ["train", "xception_quickstart", "--data-root", f"{folder}/shapes", "--work-dir", f"{folder}/run"]
+    command = ["train", "shapes/xception", "--data-root", f"{folder}/shapes", "--work-dir", f"{folder}/run"]
     assert main([*command, *TINY]) == 0
     return folder
 
@@ -50,7 +50,7 @@ def test_training_keeps_the_best_by_top1_and_the_counted_weights(trained):
 
 
 def test_eval_prints_a_table_and_leaves_numbers_and_pictures(trained, capsys):
-    command = ["eval", "xception_quickstart", f"{trained}/run", "--data-root", f"{trained}/shapes", "--worst", "1"]
+    command = ["eval", "shapes/xception", f"{trained}/run", "--data-root", f"{trained}/shapes", "--worst", "1"]
     assert main([*command, *TINY]) == 0
     shown = capsys.readouterr().out
     assert "triangle" in shown and "all images, top 1" in shown and "confusion.csv" in shown
@@ -79,7 +79,7 @@ def test_predict_by_the_checkpoint_alone(trained, tmp_path, capsys):
 
 def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29547"]
-    script = ["eval", "xception_quickstart", f"{trained}/run", "--data-root", f"{trained}/shapes"]
+    script = ["eval", "shapes/xception", f"{trained}/run", "--data-root", f"{trained}/shapes"]
     done = subprocess.run(
         [*command, "-m", "xseg", *script, "--launcher", "pytorch", "--out", f"{tmp_path}/two", *TINY],
         capture_output=True,
@@ -102,7 +102,7 @@ def test_folder_of_images_with_averaged_weights(trained, tmp_path):
                 Image.new("RGB", (40, 50), (index * 90, 50, 200)).save(tmp_path / split / name / f"{index}.JPEG")
     options = [o for o in LOADERS if "num_images" not in o]
     crops = ["train_dataloader.dataset.transforms.0.size_hw=[71,71]", "val_dataloader.dataset.transforms.0.size=71"]
-    command = ["train", "xception_imagenet_train", "--data-root", f"{tmp_path}", "--work-dir", f"{tmp_path}/run"]
+    command = ["train", "imagenet/xception_train", "--data-root", f"{tmp_path}", "--work-dir", f"{tmp_path}/run"]
     assert main([*command, "--cfg-options", *SHORT, *options, *crops, NARROW, "model.head.num_classes=2"]) == 0
     checkpoint = torch.load(tmp_path / "run" / "iter_4.pth", weights_only=True)
     averaged, last = checkpoint["state_dict"], checkpoint["ema_state_dict"]
@@ -150,5 +150,5 @@ def test_a_classifiers_trunk_gives_its_features_under_any_head(trunk, tmp_path):
 
 
 def test_errors_name_the_place(tmp_path, capsys):
-    assert main(["train", "xception_imagenet_train", "--data-root", f"{tmp_path}", "--work-dir", f"{tmp_path}/w"]) == 1
+    assert main(["train", "imagenet/xception_train", "--data-root", f"{tmp_path}", "--work-dir", f"{tmp_path}/w"]) == 1
     assert f"{tmp_path}/train: no such folder; expected there: CLASS" in capsys.readouterr().err

@@ -139,7 +139,7 @@ def test_load_from_another_class_count_asks_for_the_new_classifier(trained, tmp_
     options = [o for o in TINY if "num_images" not in o]
     command = [
         "train",
-        "deeplabv3plus_xception41_quarter_custom",
+        "own/deeplabv3plus",
         "--data-root",
         f"{four}",
         "--work-dir",
@@ -203,7 +203,7 @@ def test_data_check_exits_with_3_on_faults(trained, tmp_path, capsys):
     import shutil
 
     shutil.copytree(trained / "shapes", tmp_path / "mine")
-    arguments = ["data", "check", "deeplabv3plus_xception41_quarter_custom", "--data-root", f"{tmp_path}/mine"]
+    arguments = ["data", "check", "own/deeplabv3plus", "--data-root", f"{tmp_path}/mine"]
     assert main(arguments) == 0
     mask = next((tmp_path / "mine" / "SegmentationClass").iterdir())
     labels = np.array(Image.open(mask))
@@ -223,7 +223,7 @@ def test_a_truncated_image_stops_training_with_its_name(trained, tmp_path, capsy
         image.write_bytes(image.read_bytes()[:2500])
     options = [o for o in TINY if "num_images" not in o and "train_dataloader.num_workers" not in o]
     options = [o for o in options if "train_dataloader.persistent" not in o]
-    command = ["train", "deeplabv3plus_xception41_quarter_custom", "--data-root", f"{tmp_path}/mine"]
+    command = ["train", "own/deeplabv3plus", "--data-root", f"{tmp_path}/mine"]
     assert main([*command, "--work-dir", f"{tmp_path}/run", *options]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"xseg: error: {tmp_path}/mine/JPEGImages/train_")

@@ -30,9 +30,7 @@ TINY = [
 ]
 
 
-@pytest.mark.parametrize(
-    "name", ["retinanet_quickstart", "fcos_quickstart", "faster_rcnn_quickstart", "mask_rcnn_quickstart"]
-)
+@pytest.mark.parametrize("name", ["shapes/retinanet", "shapes/fcos", "shapes/faster_rcnn", "shapes/mask_rcnn"])
 def test_train_evaluate_predict(name, tmp_path, capsys):
     root = ["--data-root", f"{tmp_path}/shapes"]
     assert main(["train", name, *root, "--work-dir", f"{tmp_path}/run", *TINY]) == 0
@@ -41,7 +39,7 @@ def test_train_evaluate_predict(name, tmp_path, capsys):
     assert report["images"] == 4 and 0 <= report["bbox_mAP_50"] <= 100
     rows = json.loads((tmp_path / "run" / "eval" / "results.bbox.json").read_text())
     assert all(row["category_id"] in (1, 2, 3, 4) for row in rows)
-    if name == "mask_rcnn_quickstart":
+    if name == "shapes/mask_rcnn":
         assert 0 <= report["segm_mAP_50"] <= 100
         rows = json.loads((tmp_path / "run" / "eval" / "results.segm.json").read_text())
         assert all(row["segmentation"]["size"] == [128, 128] for row in rows)
@@ -57,7 +55,7 @@ def test_batches_of_one_orientation_follow_the_processes(tmp_path):
     """Steps of 2 images in each of two processes: COCO's and VOC's configs named the 16 of one, a step of 32 failed."""
     options = [*TINY, "train_dataloader.sampler.same_orientation=True"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29619", "-m", "xseg"]
-    command += ["train", "fcos_quickstart", "--data-root", f"{tmp_path}/shapes", "--launcher", "pytorch", "--dry-run"]
+    command += ["train", "shapes/fcos", "--data-root", f"{tmp_path}/shapes", "--launcher", "pytorch", "--dry-run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -66,7 +64,7 @@ def test_batches_of_one_orientation_follow_the_processes(tmp_path):
 
 def test_own_images_in_vocs_layout(tmp_path, capsys):
     root = shared("data", "bccd")
-    command = ["train", "retinanet_xception41_quarter_custom", "--data-root", f"{root}", "--dry-run"]
+    command = ["train", "own/retinanet", "--data-root", f"{root}", "--dry-run"]
     options = ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
     options += ["val_dataloader.num_workers=0", "val_dataloader.persistent_workers=False"]
     assert main([*command, "--cfg-options", *options, "train_dataloader.batch_size=2"]) == 0

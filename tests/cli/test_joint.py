@@ -32,8 +32,8 @@ TINY = [
 
 def test_train_evaluate_predict(tmp_path, capsys):
     root = ["--data-root", f"{tmp_path}/shapes"]
-    assert main(["train", "joint_quickstart", *root, "--work-dir", f"{tmp_path}/run", *TINY]) == 0
-    assert main(["eval", "joint_quickstart", f"{tmp_path}/run", *root, "--panoptic", *TINY]) == 0
+    assert main(["train", "shapes/joint", *root, "--work-dir", f"{tmp_path}/run", *TINY]) == 0
+    assert main(["eval", "shapes/joint", f"{tmp_path}/run", *root, "--panoptic", *TINY]) == 0
     screen = capsys.readouterr().out
     assert "PQ %" in screen and "segm AP %" in screen and "IoU %" in screen
     folder = tmp_path / "run" / "eval"
@@ -44,7 +44,7 @@ def test_train_evaluate_predict(tmp_path, capsys):
         "background"
     }
     assert list(folder.glob("worst/*_iou*.jpg")) and list(folder.glob("worst/*_errors*.jpg"))
-    main(["eval", "joint_quickstart", f"{tmp_path}/run", *root, *TINY])
+    main(["eval", "shapes/joint", f"{tmp_path}/run", *root, *TINY])
     assert "PQ" not in json.loads((folder / "metrics.json").read_text())
     out = tmp_path / "out"
     assert main(["predict", f"{tmp_path}/run", f"{tmp_path}/shapes/JPEGImages", "--out", f"{out}"]) == 0
@@ -55,7 +55,7 @@ def test_train_evaluate_predict(tmp_path, capsys):
 @pytest.mark.parametrize("head", ["FCOS", "RetinaNet"])
 def test_boxes_without_masks_have_no_panoptic_quality(head, tmp_path):
     """Another detection head in place of Mask R-CNN: trains, evaluates, and says what is missing."""
-    cfg = load_config("joint_quickstart", data_root=tmp_path / "shapes")
+    cfg = load_config("shapes/joint", data_root=tmp_path / "shapes")
     cfg.model.detection_head = dict(type=head, channels=16, num_convs=1, num_levels=3)
     cfg.model.detection_from = 1
     options = dict(item.split("=", 1) for item in TINY[1:] if not item.startswith("model.detection_head"))
@@ -69,7 +69,7 @@ def test_boxes_without_masks_have_no_panoptic_quality(head, tmp_path):
 
 def test_data_without_things_is_refused(tmp_path):
     """Masks alone do not say which classes come in instances."""
-    cfg = load_config("joint_quickstart")
+    cfg = load_config("shapes/joint")
     cfg.train_dataloader.dataset = dict(type=Shapes, root=tmp_path / "shapes", num_images=dict(train=1, val=1))
     with pytest.raises(ValueError, match=r"train_dataloader.dataset does not say which classes are things"):
         train(cfg, dry_run=True)
@@ -94,6 +94,6 @@ def test_cityscapes_as_downloaded(tmp_path, capsys):
         for split in ("train", "val")
         for key in ("num_workers=0", "persistent_workers=False")
     ]
-    command = ["train", "joint_xception65_cityscapes", "--data-root", f"{tmp_path}", "--dry-run"]
+    command = ["train", "cityscapes/joint", "--data-root", f"{tmp_path}", "--dry-run"]
     assert main([*command, "--cfg-options", *options]) == 0
     assert "Dry run OK" in capsys.readouterr().out

@@ -22,7 +22,7 @@ TINY = ["--cfg-options", *SHORT, *LOADERS, "model.backbone.width=0.125", "model.
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("multilabel")
-    command = ["train", "xception_multilabel_quickstart", "--data-root", f"{folder}/shapes"]
+    command = ["train", "shapes/xception_multilabel", "--data-root", f"{folder}/shapes"]
     options = [*TINY, *SCENES, "model.crop_size=48", "model.mixup=0.2", "model.class_weights=balanced"]
     assert main([*command, "--work-dir", f"{folder}/run", *options]) == 0
     return folder
@@ -67,7 +67,7 @@ def test_a_list_of_images(tmp_path):
         for loader in ("train", "val")
     ]
     options = [option for option in TINY if "transforms" not in option]
-    command = ["train", "xception_multilabel_quickstart", "--work-dir", f"{tmp_path}/run"]
+    command = ["train", "shapes/xception_multilabel", "--work-dir", f"{tmp_path}/run"]
     assert main([*command, *options, *parts, "train_dataloader.batch_size=2"]) == 0
     meta = torch.load(tmp_path / "run" / "iter_4.pth", weights_only=True)["meta"]["xseg"]
     assert meta["classes"] == ("blue", "dark")

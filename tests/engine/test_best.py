@@ -11,12 +11,12 @@ from xseg.run.train import train
 
 # Configs that save by another number than the first metric leads with, or by none.
 STATED = {
-    "joint_quickstart": "bbox_mAP",
-    "joint_xception65_cityscapes": "PQ",
-    "mask_rcnn_xception65_cityscapes": "segm_mAP",
-    "mask_rcnn_xception65_coco_lsj": "segm_mAP",
-    "xception_study": None,
-    "xception_study_imagenet": None,
+    "shapes/joint": "bbox_mAP",
+    "cityscapes/joint": "PQ",
+    "cityscapes/mask_rcnn": "segm_mAP",
+    "coco/mask_rcnn_lsj": "segm_mAP",
+    "shapes/study": None,
+    "imagenet/study": None,
 }
 
 
@@ -29,7 +29,7 @@ def expected(name):
         return STATED[name]
     kind = load_config(name).model.type.__name__
     if kind == "Detector":
-        return "voc12_mAP" if name.endswith("_voc") else "bbox_mAP"
+        return "voc12_mAP" if name.startswith("voc/") else "bbox_mAP"
     return "mIoU" if kind == "Segmentor" else "MAP100" if "multilabel" in name else "top1"
 
 

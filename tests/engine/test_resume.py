@@ -141,7 +141,7 @@ def test_a_checkpoint_without_settings_follows_the_configs_schedule(run, tmp_pat
 
 def test_equal_configs_have_equal_settings(tmp_path):
     """With classes or names for types, and tuples or lists: a run can be resumed by the config that it saved."""
-    cfg = load_config("fcos_quickstart")
+    cfg = load_config("shapes/fcos")
     for name in ("saved.py", "saved.json"):
         cfg.dump(tmp_path / name)
         assert changed(settings_of(cfg), settings_of(load_config(tmp_path / name))) == {}

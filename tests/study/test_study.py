@@ -5,7 +5,7 @@ from xseg.study.study import slug
 
 GRID = """'''Which?'''
 variants = {"a": {}, "b": {"model.backbone.residual": False}}
-sizes = {"cpu": {"config": "xception_study"}, "large": {"config": "xception_study", "variants": {"c": {}}}}
+sizes = {"cpu": {"config": "shapes/study"}, "large": {"config": "shapes/study", "variants": {"c": {}}}}
 """
 
 
@@ -60,8 +60,8 @@ def test_a_study_can_be_read_and_built_twice():
     [
         (("variants", "varients"), "unknown key varients; did you mean 'variants'"),
         (("'large'", "'large'"), None),
-        (('"config": "xception_study"}', '"confg": "x"}'), "unknown key sizes.cpu.confg; did you mean 'config'"),
-        (('"xception_study"}', '"xception_studdy"}'), "did you mean 'xception_study'"),
+        (('"config": "shapes/study"}', '"confg": "x"}'), "unknown key sizes.cpu.confg; did you mean 'config'"),
+        (('"shapes/study"}', '"xception_studdy"}'), "did you mean 'shapes/study'"),
         (('"b"', '"A"'), "must differ in more than case and signs: a, A"),
         (("sizes", "better = [('a', 'bb')]\nsizes"), "better names 'bb', which is no variant"),
         (("sizes", "axis = 'gmak'\nsizes"), "did you mean 'gmac'"),

@@ -54,8 +54,8 @@ def reference_checkpoint(file, prefix):
 @pytest.mark.parametrize(
     ("file", "config", "largest"),
     [
-        ("xception_65", "deeplabv3plus_xception65_voc_eval", 1e-5),
-        ("xception_71_dpc", "deeplabv3plus_xception71_dpc_cityscapes_eval", 1e-5),
+        ("xception_65", "voc/deeplabv3plus_eval", 1e-5),
+        ("xception_71_dpc", "cityscapes/deeplabv3plus_dpc_eval", 1e-5),
     ],
 )
 def test_same_logits_as_tensorflow_deeplab(file, config, largest, tmp_path):
@@ -148,7 +148,7 @@ def write_keras_h5(path, suffix, inside_model):
 def test_same_logits_as_keras(keras, inside_model, tmp_path):
     write_keras_h5(tmp_path / "xception.h5", keras, inside_model)
     reference = np.load(shared("reference", "keras_xception", "xception_299.npz"))
-    model = xseg.load("xception_imagenet", weights=tmp_path / "xception.h5", device="cpu").double()
+    model = xseg.load("imagenet/xception", weights=tmp_path / "xception.h5", device="cpu").double()
     image = torch.from_numpy(reference["image"]).permute(0, 3, 1, 2).double() / 127.5 - 1
     with torch.inference_mode():
         np.testing.assert_allclose(model(image).numpy(), reference["logits"], atol=1e-4)

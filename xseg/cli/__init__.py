@@ -280,6 +280,10 @@ def add_deploy_argument(command: argparse.ArgumentParser) -> None:
 
 def add_config_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", metavar="CONFIG", help="path, or name of a shipped config (`xseg config list`)")
+    command.add_argument(
+        "--backbone", metavar="B", help="another: xception41, xception65@0.5 (width), timm:resnet50, smp:mit_b0"
+    )
+    command.add_argument("--schedule", metavar="S", help="another length: 1x, 2x, 30k, 90k, …")
     add_override_arguments(command)
 
 

@@ -221,4 +221,6 @@ def run_study(arguments) -> int:
 def read_config(arguments):
     from xseg.config import load_config
 
-    return load_config(arguments.config, arguments.cfg_options, arguments.data_root)
+    return load_config(
+        arguments.config, arguments.cfg_options, arguments.data_root, arguments.backbone, arguments.schedule
+    )

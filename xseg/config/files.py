@@ -20,7 +20,7 @@ IMPORTS = {  # key -> the value that imports nothing; mmengine imports what othe
 }
 
 
-def read_config(path: Path) -> Config:
+def read_file(path: Path) -> Config:
     """The config in a file, not yet checked. Raises ValueError that names the line where it cannot be read."""
     if path.suffix == ".json":
         return _read_json(path)

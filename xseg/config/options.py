@@ -5,9 +5,9 @@ from __future__ import annotations
 from mmengine.config import Config
 
 import xseg.models  # noqa: F401  registers the classes that are named here
-from xseg.config.files import read_config
+from xseg.config.files import read_file
 from xseg.config.keys import arguments, suggest
-from xseg.config.names import CONFIG_ROOTS
+from xseg.config.names import config_root
 from xseg.engine.registry import resolve
 
 TRUNKS = {  # name -> arguments, and the published weights that a detector of full width starts from
@@ -59,13 +59,13 @@ def set_schedule(cfg: Config, name: str) -> None:
     Args:
         name: of a file _base_/schedule_NAME.py: "1x", "2x", "30k", "90k", "adamw", …
     """
-    folder = next(root for root in CONFIG_ROOTS if (root / "_base_").is_dir()) / "_base_"
-    known = {path.stem.removeprefix("schedule_"): path for path in folder.glob("schedule_*.py")}
+    files = (config_root() / "_base_").glob("schedule_*.py")
+    known = {path.stem.removeprefix("schedule_"): path for path in files}
     if name not in known:
         raise ValueError(f"no schedule {name!r}{suggest(name, known)}; there are {', '.join(sorted(known))}")
     if not cfg.get("train_cfg"):
         raise ValueError(f"schedule {name!r}: the config does not train")
-    base = read_config(known[name])
+    base = read_file(known[name])
     cfg.train_cfg, cfg.param_scheduler = base.train_cfg, base.param_scheduler
     if resolve(base.optim_wrapper.optimizer.type) is not resolve(cfg.optim_wrapper.optimizer.type):
         cfg.optim_wrapper = base.optim_wrapper

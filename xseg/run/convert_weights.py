@@ -2,7 +2,7 @@
 
 import os
 
-from xseg.config import find_config
+from xseg.config import config_name, load_config
 from xseg.run.load import load
 from xseg.weights.loading import read_weights
 from xseg.weights.published import PUBLISHED
@@ -22,7 +22,7 @@ def convert(source: str | os.PathLike, out: str | os.PathLike, config: str | os.
             "of the model that the weights belong to"
         )
     row = PUBLISHED.get(os.fspath(source))
-    card = {"source": row.url if row else str(source), "config": find_config(config).stem}
+    card = {"source": row.url if row else str(source), "config": config_name(load_config(config))}
     if weights.origin is not None:
         card["converted_from"] = weights.origin.source
     if row:

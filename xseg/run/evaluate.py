@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from xseg.config import fill_context, fill_num_classes, load_config
+from xseg.config import config_name, fill_context, fill_num_classes, load_config
 from xseg.engine import keep_freed_memory
 from xseg.engine.processes import processes, quiet
 from xseg.engine.runner import build_runner
@@ -56,7 +56,7 @@ def evaluate(
     source = weights or cfg.get("weights")
     if not source:
         raise ValueError(
-            f"{_name(cfg)} names no weights of its own: name a checkpoint, a work dir or published weights"
+            f"{config_name(cfg)} names no weights of its own: name a checkpoint, a work dir or published weights"
         )
     out = Path(out or default_folder(source, cfg))
     weights = read_weights(resolve_weights(source))
@@ -144,11 +144,7 @@ def default_folder(source: str | os.PathLike, cfg: Config) -> Path:
     path = Path(source)
     if path.exists():
         return (path if path.is_dir() else path.parent) / "eval"
-    return Path("work_dirs") / _name(cfg) / "eval"
-
-
-def _name(cfg: Config) -> str:
-    return Path(cfg.filename).stem if cfg.filename else "config"
+    return Path("work_dirs") / config_name(cfg) / "eval"
 
 
 def set_up(cfg: Config, out: Path, launcher: str) -> None:

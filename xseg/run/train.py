@@ -14,7 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
-from xseg.config import fill_context, fill_num_classes, load_config
+from xseg.config import config_name, fill_context, fill_num_classes, load_config
 from xseg.data.balance import balanced_label_weights, balanced_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
@@ -85,9 +85,11 @@ def train(
             _shorten(cfg)
             runner = _run(cfg, Path(folder), False, load_from)
             if runner.rank == 0:
-                print(f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({_name(cfg)})")
+                print(
+                    f"Dry run OK: {runner.iter} iterations, one validation batch, one checkpoint ({config_name(cfg)})"
+                )
             return runner
-    work_dir = Path(work_dir or cfg.get("work_dir") or f"work_dirs/{_name(cfg)}")
+    work_dir = Path(work_dir or cfg.get("work_dir") or f"work_dirs/{config_name(cfg)}")
     if not overwrite:
         check_work_dir(work_dir, resume)
     return _run(cfg, work_dir, resume, load_from, seed, overwrite)
@@ -95,7 +97,9 @@ def train(
 
 def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None, overwrite: bool = False) -> Runner:
     cfg.work_dir = str(work_dir)
-    cfg.experiment_name = f"{_name(cfg)}-{next(_RUNS)}"  # two runs in one second would share logger and visualizer
+    cfg.experiment_name = (
+        f"{config_name(cfg)}-{next(_RUNS)}"  # two runs in one second would share logger and visualizer
+    )
     checkpoint = _resumable(work_dir, resume)
     load_from = None if checkpoint else load_from or cfg.get("load_from")
     weights, new = _read_start(load_from) if load_from else (None, ())
@@ -128,10 +132,6 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
     if getattr(runner, "stopped_by_signal", None):
         raise SystemExit(128 + runner.stopped_by_signal)
     return runner
-
-
-def _name(cfg: Config) -> str:
-    return Path(cfg.filename).stem if cfg.filename else "train"
 
 
 def _fill_class_weights(cfg: Config) -> None:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from xseg.config import find_config, load_config, shipped_configs, suggest
+from xseg.config import find_config, load_config, suggest
+from xseg.config.names import config_root
 from xseg.data.sample import Path_
 
 AXES = ("variant", "parameters", "gmac")
@@ -49,7 +50,7 @@ class Study(NamedTuple):
 
 def shipped_studies() -> dict[str, Path]:
     """Name -> file of every study that comes with xseg."""
-    folder = next(iter(shipped_configs().values())).parent / "studies"
+    folder = config_root() / "studies"
     return {path.stem: path for path in sorted(folder.glob("*.py"))}
 
 

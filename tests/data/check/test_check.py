@@ -210,11 +210,11 @@ def test_boxes_in_xml(tmp_path):
 def test_commands_on_boxes(tmp_path, capsys):
     """BCCD and Shapes are sound; a broken file gives 3."""
     bccd = shared("data", "bccd")
-    assert main(["data", "check", "fcos_xception41_quarter_custom", "--data-root", f"{bccd}"]) == 0
+    assert main(["data", "check", "own/fcos", "--data-root", f"{bccd}"]) == 0
     out = capsys.readouterr().out
     assert "train: 205 images, 2805 objects" in out and "val: 87 images, 1138 objects" in out and "no faults" in out
     options = [f"{split}_dataloader.dataset.num_images={{'train': 6, 'val': 4}}" for split in ("train", "val")]
-    shapes = ["data", "check", "retinanet_quickstart", "--data-root", f"{tmp_path}/shapes", "--cfg-options", *options]
+    shapes = ["data", "check", "shapes/retinanet", "--data-root", f"{tmp_path}/shapes", "--cfg-options", *options]
     assert main(shapes) == 0 and "train: 6 images" in capsys.readouterr().out
     broken_coco(tmp_path)
     names = [
@@ -222,7 +222,7 @@ def test_commands_on_boxes(tmp_path, capsys):
         for split in ("train", "val")
         for key in ("images=images", "annotations=a.json")
     ]
-    command = ["data", "check", "fcos_xception65_coco_1x", "--data-root", f"{tmp_path}", "--cfg-options", *names]
+    command = ["data", "check", "coco/fcos", "--data-root", f"{tmp_path}", "--cfg-options", *names]
     assert main(command) == 3
     assert "train/val overlap" in capsys.readouterr().out
 
@@ -256,7 +256,7 @@ def test_labels(tmp_path, capsys):
     report = check(config)
     assert sorted(fault.kind for fault in report.faults) == ["train/val overlap", "two labels", "unreadable file"]
     assert f"train: 1 images are there more than once, first {train}/a/3.png" in report.warnings
-    assert main(["data", "check", "xception_cells", "--data-root", f"{tmp_path}"]) == 3
+    assert main(["data", "check", "own/cells", "--data-root", f"{tmp_path}"]) == 3
     capsys.readouterr()
 
 

@@ -1,0 +1,21 @@
+"""DeepLabv3+ Xception-65 with TensorFlow's weights on Cityscapes val: output stride 16, one scale.
+xseg eval cityscapes/deeplabv3plus_eval --data-root DIR
+Result: not measured; published 78.79 (TensorFlow DeepLab's model zoo)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.cityscapes import *
+    from .._base_.runtime import *
+
+from backbones import AlignedXception
+from heads import DeepLabV3Plus
+from xseg.models import Inference, Segmentor
+
+weights = "deeplabv3plus_xception65_cityscapes"
+model = dict(
+    type=Segmentor,
+    backbone=dict(type=AlignedXception, depth=65, output_stride=16),
+    head=dict(type=DeepLabV3Plus, num_classes=19),
+    inference=dict(type=Inference, min_size_hw=(1025, 2049)),
+)

@@ -1,0 +1,19 @@
+"""Xception-41 as an ImageNet classifier with TensorFlow's weights, for prediction.
+xseg predict xception41_imagenet IMAGE… --config imagenet/xception41
+Result: not measured; timm publishes top-1 78.55 for `timm:xception41.tf_in1k`, the same weights."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.runtime import *
+
+from backbones import AlignedXception
+from heads import ClassificationHead
+from xseg.models import Classifier
+
+weights = "xception41_imagenet"
+model = dict(
+    type=Classifier,
+    backbone=dict(type=AlignedXception, depth=41, out=("c5",)),
+    head=dict(type=ClassificationHead, num_classes=1000),
+)

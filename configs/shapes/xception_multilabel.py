@@ -1,0 +1,29 @@
+"""A quarter-width Xception tells which shapes are in a drawn scene of 96 x 96: any number of labels an image.
+xseg train shapes/xception_multilabel
+Result: not measured at this length; a schedule of 300 iterations gave val MAP@100 94.65 and a mean F1 of the classes of
+84.80 (200 scenes); seed 0, about 80 s of training, 2 CPU cores (Xeon)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.runtime import *
+    from .._base_.schedule_adamw import *
+    from .._base_.shapes_multilabel import *
+
+from backbones import Xception
+from heads import ClassificationHead
+from xseg.models import Classifier
+
+model = dict(
+    type=Classifier,
+    backbone=dict(type=Xception, out=("c5",), width=0.25),
+    head=dict(type=ClassificationHead, dropout=0.2),
+    crop_size=96,
+    crop_share=1.0,
+    multi_label=True,
+    channels_last=True,
+)
+optim_wrapper.optimizer.lr = 4e-3
+train_cfg.max_iters = 540
+train_cfg.val_interval = 270
+default_hooks.checkpoint.interval = 270
