@@ -1,19 +1,84 @@
-"""What every trunk of this package shares: which levels it returns, its strides, and what of it is frozen.
+"""The contract of a backbone, and `Trunk`, the base class of the backbones in this package.
 
-Levels are C1..C5 of the detection literature, at 2, 4, 8, 16 and 32 pixels of the input. At output stride 16 the last
-level keeps stride 16 and at 8 the last two keep stride 8: convolutions past that point are dilated instead.
+Levels are C1..C5 of the detection literature, at strides of 2, 4, 8, 16 and 32 input pixels. At output stride 16 the
+last level keeps stride 16; at 8 the last two keep stride 8. Convolutions past that point are dilated instead.
 """
 
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 LEVELS = ("c1", "c2", "c3", "c4", "c5")
 LEVEL_STRIDES = {"c1": 2, "c2": 4, "c3": 8, "c4": 16, "c5": 32}
 
 
+class Backbone(Protocol):
+    """What a model asks of its backbone, which is an `nn.Module`; `check_backbone` lists what is missing."""
+
+    @property
+    def channels(self) -> Sequence[int]:
+        """Channels of each map that `forward` returns."""
+
+    @property
+    def strides(self) -> Sequence[int]:
+        """Input pixels per output pixel of each map, at the present output stride."""
+
+    @property
+    def output_stride(self) -> int:
+        """The largest stride that the network allows at present."""
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Change `output_stride`, keep all weights; ValueError for a stride that the network does not support."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) -> one map (N, channels[i], h_i, w_i) per level, shallow to deep."""
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def check_backbone(backbone: Module) -> Module:
+    """Return the backbone; TypeError that lists every member of `Backbone` that it lacks."""
+    check_members(backbone, Backbone)
+    channels, strides = tuple(backbone.channels), tuple(backbone.strides)
+    if len(channels) != len(strides) or not channels:
+        raise ValueError(
+            f"{type(backbone).__name__} must have one channel count and one stride per map, "
+            f"got channels {channels} and strides {strides}"
+        )
+    return backbone
+
+
+def check_members(module: object, protocol: type) -> None:
+    """TypeError if `module` is no `nn.Module` or lacks a member of the protocol; the message lists all of them."""
+    missing = [] if isinstance(module, nn.Module) else ["torch.nn.Module as a base class"]
+    for name, member in _members(protocol).items():
+        if getattr(module, name, None) is None or getattr(type(module), name, None) is nn.Module.forward:
+            if not isinstance(member, property):
+                name += f"({', '.join([*inspect.signature(member).parameters][1:])})"
+            missing.append(f"{name}: {inspect.getdoc(member)}")
+    if missing:
+        raise TypeError(
+            f"{type(module).__name__} cannot serve as {protocol.__name__} (see {protocol.__module__}), it lacks:\n"
+            + "\n".join(f"  {line}" for line in missing)
+        )
+
+
+def _members(protocol: type) -> dict[str, object]:
+    """The public members of a protocol and of the protocols it extends."""
+    return {
+        name: member
+        for link in reversed(protocol.__mro__)
+        if getattr(link, "_is_protocol", False)
+        for name, member in vars(link).items()
+        if not name.startswith("_") and (callable(member) or isinstance(member, property))
+    }
+
+
 class Trunk(nn.Module):
-    """A backbone by contract: `forward(images) -> list[Tensor]`, with `channels`, `strides`, `output_stride`.
+    """Base class of the backbones in this package; keeps the contract `Backbone`.
 
     A subclass sets `level_channels` and `stages` (modules in order of depth: the stem, then what leads to C2, C3, C4,
     C5) and implements `_apply_output_stride`, then calls `set_output_stride` at the end of its constructor.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import box_iou
 
-from heads.detection.boxes import Target
+from heads.contract import Target
 
 NEGATIVE, BETWEEN = -1, -2  # what a position without an object is matched to
 

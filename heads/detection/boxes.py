@@ -5,11 +5,12 @@ Boxes are xyxy in pixels of the image as fed to the model, positions are flat: (
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d, nms
+
+from heads.contract import Instances, Selection
 
 NORMS: dict[str, Callable[[int], nn.Module] | None] = {
     "none": None,
@@ -18,35 +19,6 @@ NORMS: dict[str, Callable[[int], nn.Module] | None] = {
     "frozen": FrozenBatchNorm2d,  # for a head that was trained before
 }
 MAX_LOG_SCALE = math.log(1000 / 16)  # a decoded box is at most this much larger than its anchor
-
-
-class Target(NamedTuple):
-    """The objects of one image: boxes_xyxy (M, 4) float, labels (M,) int64, masks (M, h, w) 0 or 1 where a head wants
-    them; size_hw of the image within the batch, whose rest is padding; None: all of it is image."""
-
-    boxes_xyxy: Tensor
-    labels: Tensor
-    masks: Tensor | None = None
-    size_hw: Sequence[int] | None = None
-
-
-class Detections(NamedTuple):
-    """What was found in one image, the surest first: boxes_xyxy (K, 4), scores (K,), labels (K,), and from heads with
-    masks the probability (K, S, S) of belonging to the object, in S x S cells of its box."""
-
-    boxes_xyxy: Tensor
-    scores: Tensor
-    labels: Tensor
-    masks: Tensor | None = None
-
-
-class Selection(NamedTuple):
-    """Which predictions become detections."""
-
-    score_threshold: float = 0.05
-    nms_iou: float = 0.5
-    topk: int = 1000  # candidates a level
-    max_detections: int = 100
 
 
 def tower(channels: int, num_convs: int, norm: str) -> nn.Sequential:
@@ -103,8 +75,8 @@ def centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
 
 def select(
     scores: Tensor, boxes_xyxy: Tensor, per_level: Sequence[int], size_hw: Sequence[int], rule: Selection
-) -> Detections:
-    """Detections of one image: the best of each level above the threshold, clipped, then suppressed class by class.
+) -> Instances:
+    """Instances of one image: the best of each level above the threshold, clipped, then suppressed class by class.
 
     Shapes: scores (positions, classes), boxes_xyxy (positions, 4); `per_level` counts the positions of each level.
     """
@@ -119,7 +91,7 @@ def select(
     boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     boxes = clip(boxes, size_hw)
     kept = suppress(boxes, best, labels, num_classes, rule)
-    return Detections(boxes[kept], best[kept], labels[kept])
+    return Instances(boxes[kept], best[kept], labels[kept])
 
 
 def clip(boxes_xyxy: Tensor, size_hw: Sequence[int]) -> Tensor:

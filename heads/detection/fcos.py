@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
+from heads.contract import Instances, Selection, Target
 from heads.detection.anchors import NEGATIVE, chosen
-from heads.detection.boxes import Detections, Selection, Target, centre_and_size, flatten, select
+from heads.detection.boxes import centre_and_size, flatten, select
 from heads.detection.dense import DenseDetector
 
 
@@ -89,8 +90,8 @@ class FCOS(DenseDetector):
             "loss_centre": F.binary_cross_entropy_with_logits(centreness, truth, reduction="sum") / count,
         }
 
-    def decode(self, output: FCOSOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Detections]:
-        """Detections of each image, whose size within the batch is `sizes_hw[i]`."""
+    def decode(self, output: FCOSOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
+        """Instances of each image, whose size within the batch is `sizes_hw[i]`."""
         centreness = output.centreness.float().sigmoid().unsqueeze(-1)
         scores = (output.class_logits.float().sigmoid() * centreness).sqrt()
         boxes = boxes_around(output.points_xy, output.distances.float(), output.strides)

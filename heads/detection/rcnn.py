@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from heads.contract import Instances, Selection, Target
 from heads.detection.anchors import chosen
-from heads.detection.boxes import Detections, Selection, Target, clip, decode, encode, suppress
+from heads.detection.boxes import clip, decode, encode, suppress
 from heads.detection.fpn import FPN
 from heads.detection.roi import BoxHead, MaskHead, draw_regions, mask_targets, pool
 from heads.detection.rpn import BETA, RPN, RPNOutput
@@ -112,8 +113,8 @@ class FasterRCNN(nn.Module):
             "loss_box": distance / count,
         }
 
-    def decode(self, output: RCNNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Detections]:
-        """Detections of each image, whose size within the batch is `sizes_hw[i]`. Candidates are the `rule.topk`
+    def decode(self, output: RCNNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
+        """Instances of each image, whose size within the batch is `sizes_hw[i]`. Candidates are the `rule.topk`
         likeliest regions of each class."""
         rois = self.rpn.proposals(output.rpn, sizes_hw, self.test_proposals)
         logits, deltas = (raw.float() for raw in self.box_head(self.pool(output.maps, rois, BOX_SIZE)))
@@ -167,7 +168,7 @@ class MaskRCNN(FasterRCNN):
         surprise = F.binary_cross_entropy_with_logits(own, torch.cat(wanted), reduction="sum")
         return losses | {"loss_mask": surprise / max(1, own.numel())}
 
-    def decode(self, output: RCNNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Detections]:
+    def decode(self, output: RCNNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
         found = super().decode(output, sizes_hw, rule)
         logits = self.mask_head(self.pool(output.maps, [d.boxes_xyxy for d in found], MASK_SIZE)).float()
         labels = torch.cat([d.labels for d in found])
@@ -176,12 +177,12 @@ class MaskRCNN(FasterRCNN):
         return [d._replace(masks=m) for d, m in zip(found, masks, strict=True)]
 
 
-def select_by_class(scores: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int], rule: Selection) -> Detections:
-    """Detections of one image: scores (R, classes), a box for every class (R, classes, 4)."""
+def select_by_class(scores: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int], rule: Selection) -> Instances:
+    """Instances of one image: scores (R, classes), a box for every class (R, classes, 4)."""
     best, region = scores.topk(min(rule.topk, len(scores)), 0)
     labels = torch.arange(scores.shape[1], device=scores.device).expand_as(region)
     boxes = clip(boxes_xyxy[region, labels], size_hw)
     kept = (best > rule.score_threshold) & (boxes[..., 2:] - boxes[..., :2] >= MIN_SIDE).all(-1)
     boxes, best, labels = boxes[kept], best[kept], labels[kept]
     kept = suppress(boxes, best, labels, scores.shape[1], rule)
-    return Detections(boxes[kept], best[kept], labels[kept])
+    return Instances(boxes[kept], best[kept], labels[kept])

@@ -12,8 +12,9 @@ from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import sigmoid_focal_loss
 
+from heads.contract import Instances, Selection, Target
 from heads.detection.anchors import BETWEEN, chosen, grid, match
-from heads.detection.boxes import Detections, Selection, Target, decode, encode, flatten, select
+from heads.detection.boxes import decode, encode, flatten, select
 from heads.detection.dense import DenseDetector
 
 
@@ -80,8 +81,8 @@ class RetinaNet(DenseDetector):
         distance = (deltas[image, position] - coded).abs().sum(1)
         return {"loss_class": (focal.sum((1, 2)) * weight).sum(), "loss_box": (distance * weight[image]).sum()}
 
-    def decode(self, output: RetinaNetOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Detections]:
-        """Detections of each image, whose size within the batch is `sizes_hw[i]`."""
+    def decode(self, output: RetinaNetOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
+        """Instances of each image, whose size within the batch is `sizes_hw[i]`."""
         scores = output.class_logits.float().sigmoid()
         boxes = decode(output.deltas.float(), output.anchors_xyxy)
         return [select(s, b, output.per_level, hw, rule) for s, b, hw in zip(scores, boxes, sizes_hw, strict=True)]

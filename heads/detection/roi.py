@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_iou, roi_align
 
+from heads.contract import Target
 from heads.detection.anchors import NEGATIVE
-from heads.detection.boxes import Target, tower
+from heads.detection.boxes import tower
 from heads.detection.rpn import draw
 
 CANONICAL_SIZE, CANONICAL_STRIDE = 224, 16  # a region of 224 x 224 pixels is read at stride 16 (arXiv:1612.03144)

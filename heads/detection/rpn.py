@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
+from heads.contract import Selection, Target
 from heads.detection.anchors import NEGATIVE, chosen, grid, match
-from heads.detection.boxes import Selection, Target, clip, decode, encode, flatten, init_normal, suppress, tower
+from heads.detection.boxes import clip, decode, encode, flatten, init_normal, suppress, tower
 
 BETA = 1 / 9  # up to which error of a coded box the loss is quadratic
 MIN_SIDE = 1e-3  # pixels; a proposal narrower than that is none

@@ -10,7 +10,8 @@ from torch import nn
 
 from backbones import AlignedXception, Xception
 from heads import FCOS, ClassificationHead, FasterRCNN
-from heads.detection.boxes import Selection, select
+from heads.contract import Selection
+from heads.detection.boxes import select
 from xseg.deploy import onnx
 from xseg.deploy.onnx import agreement, detections_agree, export
 from xseg.models import Classifier, Detector

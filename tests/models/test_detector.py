@@ -7,7 +7,7 @@ import torch
 
 from backbones import AlignedXception, PreactXception, Xception
 from heads import FCOS, FasterRCNN, MaskRCNN, RetinaNet
-from heads.detection.boxes import Detections
+from heads.contract import Instances
 from heads.detection.masks import paste
 from xseg.data import decode_masks, encode_masks
 from xseg.models import Detector, SmpBackbone, TimmBackbone
@@ -78,12 +78,16 @@ class Finds(torch.nn.Module):
 
     num_classes = 2
 
+    def set_strides(self, in_strides): ...
+
+    def loss(self, output, targets): ...
+
     def forward(self, features):
         return features
 
     def decode(self, raw, sizes_hw, rule):
         return [
-            Detections(torch.tensor([[0.0, 0.0, w / 2, h / 2]]), torch.tensor([0.9]), torch.tensor([1]), LEFT_HALF)
+            Instances(torch.tensor([[0.0, 0.0, w / 2, h / 2]]), torch.tensor([0.9]), torch.tensor([1]), LEFT_HALF)
             for h, w in sizes_hw
         ]
 

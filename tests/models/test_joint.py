@@ -9,7 +9,7 @@ from PIL import Image
 
 from backbones import AlignedXception
 from heads import FCOS, DeepLabV3Plus, MaskRCNN, RetinaNet
-from heads.detection.boxes import Detections
+from heads.contract import Instances
 from xseg.models import CrossEntropy, Detector, JointModel, Segmentor, SmpLoss
 from xseg.results import JointResult
 
@@ -109,6 +109,8 @@ class Paints(torch.nn.Module):
 
     num_classes, align_corners = 3, False
 
+    def set_strides(self, in_strides): ...
+
     def forward(self, features):
         logits = torch.zeros(len(features[0]), 3, 8, 8)
         logits[:, 0, :, :4] = logits[:, 1, :, 4:] = 1
@@ -124,6 +126,10 @@ class Finds(torch.nn.Module):
         super().__init__()
         self.with_masks = with_masks
 
+    def set_strides(self, in_strides): ...
+
+    def loss(self, output, targets): ...
+
     def forward(self, features):
         return features
 
@@ -132,7 +138,7 @@ class Finds(torch.nn.Module):
         boxes = torch.tensor([[0.5, 0.0, 0.75, 0.5], [0.5, 0.25, 0.75, 1.0], [0.0, 0.0, 0.25, 0.25]])
         boxes = boxes * torch.tensor([width, height, width, height])
         masks = torch.ones(3, 28, 28) if self.with_masks else None
-        found = Detections(boxes, torch.tensor([0.9, 0.8, 0.4]), torch.tensor([1, 0, 1]), masks)
+        found = Instances(boxes, torch.tensor([0.9, 0.8, 0.4]), torch.tensor([1, 0, 1]), masks)
         return [found] * len(sizes_hw)
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from heads.detection.boxes import Target
+from heads.contract import Target
 
 CHANNELS = (6, 10, 14)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones import AlignedXception
-from heads.detection.boxes import Detections
+from heads.contract import Instances
 from xseg.benchmark.engines import add_engines
 from xseg.benchmark.networks import (
     as_torchvision_normalises,
@@ -156,7 +156,7 @@ def detection(section: Section, images: Tensor, plan: Scale) -> None:
 
 
 @torch.no_grad()
-def detect(net: Detector, images: Tensor) -> list[Detections]:
+def detect(net: Detector, images: Tensor) -> list[Instances]:
     size_hw = tuple(images.shape[-2:])
     return net.head.decode(net.raw(as_torchvision_normalises(images)), [size_hw] * len(images), net.selection)
 

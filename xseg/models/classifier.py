@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from heads.contract import ClassifierHead
 from xseg.models.model import Model
 
 
@@ -38,6 +39,8 @@ class Classifier(Model):
         multi_label: sigmoid and binary cross-entropy instead of softmax and cross-entropy.
         channels_last: memory layout of weights and images; faster for depthwise convolutions.
     """
+
+    head_contract = ClassifierHead
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.detection.boxes import Detections, Selection, Target
+from heads.contract import DetectionHead, Instances, Selection, Target
 from heads.detection.masks import paste
 from heads.detection.rcnn import MaskRCNN
 from xseg.models.model import Model
@@ -34,9 +34,11 @@ class Detector(Model):
             sizes_hw, selection)` read; only these two know objects and sizes of the images.
         preprocessor: mean and std; default Xception's.
         size: (shortest, longest) edge in pixels to which images are resized for prediction, or None for as they are.
-        selection: dict of `heads.detection.boxes.Selection`: score_threshold, nms_iou, topk, max_detections.
+        selection: dict of `heads.contract.Selection`: score_threshold, nms_iou, topk, max_detections.
         channels_last: memory layout of weights and images.
     """
+
+    head_contract = DetectionHead
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ def fit(
 
 
 def in_original_pixels(
-    found: Sequence[Detections], sizes: Sequence[Sequence[int]], samples: Sequence[dict]
+    found: Sequence[Instances], sizes: Sequence[Sequence[int]], samples: Sequence[dict]
 ) -> list[dict]:
     """Detections in images of `sizes` -> results in the pixels of the originals, as `Detector` predicts them."""
     results = []

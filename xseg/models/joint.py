@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.detection.boxes import Selection
+from heads.contract import DetectionHead, SegmentationHead, Selection, check_head
 from heads.detection.rcnn import MaskRCNN
 from heads.kernels.upsampling import CoarseLogits, labels_of, upsample
 from heads.panoptic import Merging, merge
@@ -45,6 +45,8 @@ class JointModel(Model):
         channels_last: memory layout of weights and images.
     """
 
+    head_contract = SegmentationHead
+
     def __init__(
         self,
         backbone: nn.Module | dict,
@@ -62,7 +64,7 @@ class JointModel(Model):
         super().__init__(backbone, head, preprocessor)
         self.detection_from = detection_from
         features = {name: values[detection_from:] for name, values in self.features.items()}
-        self.detection_head = build(detection_head, **features)
+        self.detection_head = check_head(build(detection_head, **features), DetectionHead)
         self.things = tuple(things)
         if len(self.things) != self.detection_head.num_classes or not set(self.things) <= set(range(self.num_classes)):
             raise ValueError(

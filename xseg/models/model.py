@@ -13,6 +13,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from backbones.contract import check_backbone
+from heads.contract import check_head
 from xseg.models.preprocessor import Preprocessor
 
 if TYPE_CHECKING:
@@ -26,12 +28,15 @@ class Model(BaseModel):
 
     Attributes: `classes` and `palette` of the data; from `xseg.load` also the model's `config`, the `card` of its
     weights, and `fresh`, the names of what they left as initialised. `deployed` in the copy that `deploy` returns.
+    A subclass names the Protocol of its head in `head_contract`.
     """
+
+    head_contract: type
 
     def __init__(self, backbone: nn.Module | dict, head: nn.Module | dict, preprocessor: nn.Module | dict | None):
         super().__init__(data_preprocessor=build(preprocessor) or Preprocessor())
-        self.backbone = build(backbone)
-        self.head = build(head, **self.features)
+        self.backbone = check_backbone(build(backbone))
+        self.head = check_head(build(head, **self.features), self.head_contract)
         self.classes: tuple[str, ...] = tuple(f"class {index}" for index in range(self.num_classes))
         self.palette: list[tuple[int, int, int]] | None = None
         self.config: dict | None = None

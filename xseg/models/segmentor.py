@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from heads.contract import SegmentationHead, check_head
 from heads.kernels.upsampling import CoarseLogits, upsample
 from xseg.models.inference import Inference
 from xseg.models.losses import CrossEntropy, named_terms, weighted_losses
@@ -36,6 +37,8 @@ class Segmentor(Model):
         compiled: run backbone and heads through `torch.compile`.
     """
 
+    head_contract = SegmentationHead
+
     def __init__(
         self,
         backbone: nn.Module | dict,
@@ -49,7 +52,7 @@ class Segmentor(Model):
         compiled: bool = False,
     ):
         super().__init__(backbone, head, preprocessor)
-        self.aux_head = build(aux_head, **self.features)
+        self.aux_head = aux_head and check_head(build(aux_head, **self.features), SegmentationHead)
         self.aux_weight = aux_weight
         self.losses = nn.ModuleList(build(loss) for loss in losses or [{"type": CrossEntropy}])
         self.inference = build(inference) or Inference()

@@ -7,7 +7,8 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d, nms
 
 from heads import FCOS
-from heads.detection.boxes import NORMS, Selection, clip, select, tower
+from heads.contract import Selection
+from heads.detection.boxes import NORMS, clip, select, tower
 
 KINDS = {"none": (), "group": (nn.GroupNorm,), "batch": (nn.BatchNorm2d,), "frozen": (FrozenBatchNorm2d,)}
 

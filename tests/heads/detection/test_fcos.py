@@ -6,7 +6,7 @@ from torchvision.models.detection import FCOS as TorchvisionFCOS
 from torchvision.models.detection.image_list import ImageList
 
 from heads import FCOS
-from heads.detection.boxes import Selection, Target
+from heads.contract import Selection, Target
 from heads.detection.fcos import match, size_bounds
 
 

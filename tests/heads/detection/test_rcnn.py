@@ -8,8 +8,8 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import MultiScaleRoIAlign
 
 from heads import FasterRCNN, MaskRCNN
+from heads.contract import Selection, Target
 from heads.detection.anchors import BETWEEN, NEGATIVE
-from heads.detection.boxes import Selection, Target
 from heads.detection.masks import paste
 from heads.detection.rcnn import select_by_class
 from heads.detection.roi import pool

@@ -6,7 +6,8 @@ from torchvision.models.detection import RetinaNet as TorchvisionRetinaNet
 from torchvision.models.detection.retinanet import _default_anchorgen
 
 from heads import RetinaNet
-from heads.detection.boxes import Selection, Target, decode, encode, select
+from heads.contract import Selection, Target
+from heads.detection.boxes import decode, encode, select
 
 
 @pytest.fixture(scope="module")
