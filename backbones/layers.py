@@ -3,37 +3,36 @@
 Paper: Chollet 2017 (arXiv:1610.02357); with BatchNorm between the two halves: Chen et al. 2018 (arXiv:1802.02611).
 """
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.kernels.depthwise import DepthwiseConv, has_triton
+from backbones.kernels.depthwise import depthwise
+from backbones.kernels.pointwise import pointwise, project
+from backbones.kernels.separable import separable
 
-# Pixels of a batch, below which a CPU is faster with a plain matrix product than with oneDNN's 1x1 convolution.
-FEW_PIXELS = 1024
-# Input channels below which the gradient of oneDNN 3.13's strided 1x1 convolution writes outside its memory.
-SAFE_CHANNELS = 16
+
+class DepthwiseConv(nn.Conv2d):
+    """3x3 depthwise convolution without bias, padded by its atrous rate, on the kernels of `depthwise`.
+
+    Tools that count operations by the exact type of a layer (thop, ptflops by default) miss it and `PointwiseConv`;
+    `torch.utils.flop_counter`, torchinfo and fvcore count both.
+    """
+
+    def __init__(self, channels: int, stride: int = 1):
+        super().__init__(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
+
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """The convolution, and a ReLU behind it if `relu`."""
+        return depthwise(x, self.weight, self.bias, self.stride, self.dilation, relu)
 
 
 class PointwiseConv(nn.Conv2d):
-    """1x1 convolution without bias; on small channels-last maps of a CPU one matrix product of pixels by channels.
-
-    Compiled or exported, it is the convolution that it stands for. Programs that count operations by the exact type of
-    a layer (thop, ptflops by default) miss it; `torch.utils.flop_counter`, torchinfo and fvcore count it.
-    """
+    """1x1 convolution without bias, on the kernels of `pointwise`."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 1, bias=False)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if (
-            x.device.type != "cpu"
-            or torch.compiler.is_compiling()
-            or not x.is_contiguous(memory_format=torch.channels_last)
-            or x.numel() >= FEW_PIXELS * x.shape[1]
-        ):
-            return super()._conv_forward(x, weight, bias)
-        return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+        return pointwise(x, weight, bias)
 
 
 class ConvBN(nn.Sequential):
@@ -68,17 +67,6 @@ class ConvBN(nn.Sequential):
         for module in rest:
             x = module(x)
         return x
-
-
-def project(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """`conv(x)`; a strided 1x1 convolution of few channels on a CPU as a plain one of the pixels that it reads.
-
-    Otherwise the gradient may write outside its memory (float32, channels-last, even sizes).
-    """
-    few = conv.in_channels < SAFE_CHANNELS and conv.kernel_size == (1, 1) and conv.stride != (1, 1)
-    if few and x.device.type == "cpu" and torch.is_grad_enabled():
-        return F.conv2d(x[..., :: conv.stride[0], :: conv.stride[1]], conv.weight, conv.bias)
-    return conv(x)
 
 
 class SeparableConv(nn.Module):
@@ -120,30 +108,11 @@ class SeparableConv(nn.Module):
         set_dilation(self.depthwise, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, relu = self.relu_before(x), isinstance(self.relu_after, nn.ReLU)
-        if self._is_one_kernel(x):
-            from backbones.kernels.separable_triton import separable_on_gpu
-
-            halves = (self.depthwise, self.pointwise)
-            weights = [tensor for half in halves for tensor in (half.weight, half.bias)]
-            return separable_on_gpu(x, *weights, self.depthwise.stride, self.depthwise.dilation, relu)
-        if isinstance(self.depthwise_bn, nn.Identity):  # folded into the convolution, for prediction
-            x = self.depthwise(x, relu=relu)
-        else:
-            x = self.relu_after(self.depthwise_bn(self.depthwise(x)))
+        x = self.relu_before(x)
+        if isinstance(self.depthwise_bn, nn.Identity) and isinstance(self.pointwise_bn, nn.Identity):  # folded
+            return separable(x, self.depthwise, self.pointwise, self.relu_after)
+        x = self.relu_after(self.depthwise_bn(self.depthwise(x)))
         return self.relu_after(self.pointwise_bn(self.pointwise(x)))
-
-    def _is_one_kernel(self, x: Tensor) -> bool:
-        """Whether both halves may be: in half precision on a GPU, with folded BatchNorms, computed one by one."""
-        return (
-            x.is_cuda
-            and x.itemsize == 2
-            and has_triton()
-            and not torch.compiler.is_compiling()
-            and x.is_contiguous(memory_format=torch.channels_last)
-            and self.depthwise.bias is not None
-            and self.pointwise.bias is not None
-        )
 
 
 def set_dilation(conv: nn.Conv2d, dilation: int, dilation_w: int | None = None) -> None:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones.aligned_xception import AlignedXception, Row, drop_path
-from backbones.layers import ConvBN, DepthwiseConv, PointwiseConv, project, set_dilation, set_stride
+from backbones.kernels.pointwise import project
+from backbones.layers import ConvBN, DepthwiseConv, PointwiseConv, set_dilation, set_stride
 
 
 class BNSeparableConv(nn.Module):

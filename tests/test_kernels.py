@@ -26,6 +26,18 @@ def test_in_the_interpreter(file):
     assert "skipped" not in run.stdout
 
 
+CHOICES = r"is_cuda|\.device\.type|has_triton|torch\.(compiler|jit|backends)|cudnn|mkldnn"
+
+
+@pytest.mark.parametrize("package", ["backbones", "heads"])
+def test_only_kernels_ask_for_the_device(package):
+    """A network's file reads like its paper; what computes it is chosen in the functions of `kernels/`."""
+    files = [path for path in (ROOT / package).rglob("*.py") if path.parent.name != "kernels"]
+    assert len(files) > 5
+    asking = {path.name: re.findall(CHOICES, path.read_text()) for path in files}
+    assert not {name for name, choices in asking.items() if choices}
+
+
 TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.uint8: "*u8"}
 
 

@@ -1,154 +1,40 @@
-"""3x3 depthwise convolutions, dilated and strided, on the fast kernels of whatever they run on.
+"""3x3 depthwise convolution: one function that chooses the kernel for the device, the shapes and the memory format.
 
-Paper: Chollet 2017 (arXiv:1610.02357). oneDNN (3.13, in torch 2.15) has fast kernels for a CPU: forward if few columns
-are padded, backward if nothing is dilated or strided. What it lacks is put in those terms.
+Paper: Chollet 2017 (arXiv:1610.02357).
 """
-
-import functools
-import importlib.util
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from backbones.kernels.autocast import as_autocast, autocast_type
-
-# Columns, up to which oneDNN 3.13 has a depthwise kernel for AVX-512; beyond it, up to 28 times slower.
-MOST_PADDING = 6
-FEWEST_STEPS = 3  # of the atrous rate in a map, below which oneDNN's weight gradient is as slow on its phases
-
-Pair = tuple[int, int]  # vertical, horizontal
+from backbones.kernels.depthwise_cpu import Pair, depthwise_on_cpu
+from backbones.kernels.dispatch import autocast_type, has_triton, is_traced
 
 
-def depthwise_on_cpu(x: Tensor, weight: Tensor, stride: Pair, rate: Pair) -> Tensor:
-    """A 3x3 depthwise convolution padded by its atrous rate, with fast kernels forward and backward.
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, rate: Pair, relu: bool = False) -> Tensor:
+    """`F.conv2d(x, weight, bias, stride, rate, rate, channels)`, then ReLU if `relu`, which costs nothing on a GPU.
 
-    Exactly `F.conv2d(x, weight, None, stride, rate, rate, channels)`, also in its gradients.
+    Maps in channels-last memory have kernels of their own; all others go to `F.conv2d`.
 
-    Shapes: x (N, channels, H, W), in channels-last memory if it is to be fast; weight (channels, 1, 3, 3).
+    Shapes: x (N, channels, H, W); weight (channels, 1, 3, 3); bias (channels) or None
+    -> (N, channels, ceil(H / stride), ceil(W / stride)).
     """
-    x, weight = as_autocast(x, weight)
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _Depthwise.apply(x, weight, stride, rate)
-    return _forward(x, weight, stride, rate)
+    if is_traced(x) or not x.is_contiguous(memory_format=torch.channels_last):
+        y = F.conv2d(x, weight, bias, stride, rate, rate, weight.shape[0])
+    elif x.is_cuda and x.dtype != torch.float64 and has_triton():
+        from backbones.kernels.depthwise_triton import depthwise_on_gpu
+
+        return depthwise_on_gpu(x, weight, bias, stride, rate, relu)
+    elif x.device.type == "cpu" and _is_slow(x, stride, rate):
+        y = depthwise_on_cpu(x, weight, stride, rate)
+        y = y if bias is None else y + bias[:, None, None]
+    else:
+        y = F.conv2d(x, weight, bias, stride, rate, rate, weight.shape[0])
+    return F.relu(y) if relu else y
 
 
-class _Depthwise(torch.autograd.Function):
-    """The gradient of the input is the same convolution with the kernel turned around; a stride is undone by zeros
-    between the gradients of the output, as oneDNN's own way is up to 16 times slower."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, stride: Pair, rate: Pair) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.rate = stride, rate
-        return _forward(x, weight, stride, rate)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x, weight = ctx.saved_tensors
-        grad = spread = grad.contiguous(memory_format=torch.channels_last)
-        if ctx.stride != (1, 1):
-            spread = torch.zeros_like(x, dtype=grad.dtype)
-            spread[..., :: ctx.stride[0], :: ctx.stride[1]] = grad
-        to_x, to_weight, *_ = ctx.needs_input_grad
-        if ctx.rate == (1, 1):
-            weight_grad = _onednn_weight_grad(x, grad, weight, ctx.stride) if to_weight else None
-        else:
-            weight_grad = _weight_grad(x, spread, weight, ctx.rate) if to_weight else None
-        return _convolve(spread, weight.flip(2, 3), ctx.rate) if to_x else None, weight_grad, None, None
-
-
-def _forward(x: Tensor, weight: Tensor, stride: Pair, rate: Pair) -> Tensor:
+def _is_slow(x: Tensor, stride: Pair, rate: Pair) -> bool:
+    """Whether oneDNN is slow: if dilated at stride 1, or strided in training in half precision."""
     if stride == (1, 1):
-        return _convolve(x, weight, rate)
-    return F.conv2d(x, weight, None, stride, rate, rate, x.shape[1])
-
-
-def _convolve(x: Tensor, weight: Tensor, rate: Pair) -> Tensor:
-    """Taps that only ever see padding are left out; many padded columns are padded before, not by the kernel."""
-    (rate_h, rate_w), (height, width) = rate, x.shape[-2:]
-    if rate_h >= height:
-        weight, rate_h = weight[:, :, 1:2], 1
-    if rate_w >= width:
-        weight, rate_w = weight[:, :, :, 1:2], 1
-    if weight.shape[-2:] == (1, 1):
-        return x * weight[:, 0]
-    pad_h, pad_w = (rate * (taps // 2) for rate, taps in zip((rate_h, rate_w), weight.shape[-2:], strict=True))
-    if pad_w > MOST_PADDING:
-        x, pad_w = F.pad(x, (pad_w, pad_w)), 0
-    return F.conv2d(x, weight, None, 1, (pad_h, pad_w), (rate_h, rate_w), x.shape[1])
-
-
-def _weight_grad(x: Tensor, grad: Tensor, weight: Tensor, rate: Pair) -> Tensor:
-    """On phases, every rate-th pixel of the map, it is that of an undilated convolution; on few pixels, plain sums."""
-    if any(size < FEWEST_STEPS * step for size, step in zip(x.shape[-2:], rate, strict=True)):
-        return _weight_grad_by_taps(x, grad, rate).to(weight.dtype)
-    return _onednn_weight_grad(_phases(x, rate), _phases(grad, rate), weight, (1, 1))
-
-
-def _onednn_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, stride: Pair) -> Tensor:
-    shape = (stride, [1, 1], [1, 1], False, [0, 0], x.shape[1])  # stride, padding, dilation, transposed, …, groups
-    return torch.ops.aten.convolution_backward(grad, x, weight, None, *shape, [False, True, False])[1]
-
-
-def _phases(x: Tensor, rate: Pair) -> Tensor:
-    """(N, C, H, W) -> (N * rate_h * rate_w, C, ceil(H / rate_h), ceil(W / rate_w)): pixels that an atrous kernel
-    relates, as maps of their own; zeros fill the last row and column."""
-    (n, channels, height, width), (rate_h, rate_w) = x.shape, rate
-    rows, columns = -(-height // rate_h), -(-width // rate_w)
-    x = F.pad(x, (0, columns * rate_w - width, 0, rows * rate_h - height))
-    x = x.reshape(n, channels, rows, rate_h, columns, rate_w).permute(0, 3, 5, 1, 2, 4)
-    return x.reshape(-1, channels, rows, columns).contiguous(memory_format=torch.channels_last)
-
-
-def _weight_grad_by_taps(x: Tensor, grad: Tensor, rate: Pair) -> Tensor:
-    """Nine products of shifted maps, summed; in float32 at least."""
-    if x.itemsize < 4:
-        x, grad = x.float(), grad.float()
-    height, width = x.shape[-2:]
-    sums = []
-    for down in (-rate[0], 0, rate[0]):
-        for right in (-rate[1], 0, rate[1]):
-            if abs(down) >= height or abs(right) >= width:
-                sums.append(x.new_zeros(x.shape[1]))
-                continue
-            seen = x[..., max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
-            at = grad[..., max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
-            sums.append((seen * at).sum((0, 2, 3)))
-    return torch.stack(sums, 1).reshape(-1, 1, 3, 3)
-
-
-class DepthwiseConv(nn.Conv2d):
-    """3x3 depthwise convolution without bias, padded by its atrous rate, on the fast way of its device if its input
-    lies in channels-last memory. Exported, it is the one convolution that it stands for. Programs that count operations
-    by the exact type of a layer (thop, ptflops by default) miss it, see `PointwiseConv`."""
-
-    def __init__(self, channels: int, stride: int = 1):
-        super().__init__(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
-
-    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
-        """With a ReLU behind it if `relu`, which costs nothing on a GPU."""
-        if torch.compiler.is_exporting() or not x.is_contiguous(memory_format=torch.channels_last):
-            y = super().forward(x)
-        elif x.is_cuda and x.dtype != torch.float64 and has_triton():
-            from backbones.kernels.depthwise_triton import depthwise_on_gpu
-
-            return depthwise_on_gpu(x, self.weight, self.bias, self.stride, self.dilation, relu)
-        elif x.device.type == "cpu" and self._is_slow(x):
-            y = depthwise_on_cpu(x, self.weight, self.stride, self.dilation)
-            y = y if self.bias is None else y + self.bias[:, None, None]
-        else:
-            y = super().forward(x)
-        return F.relu(y) if relu else y
-
-    def _is_slow(self, x: Tensor) -> bool:
-        """Whether oneDNN would be: with an atrous rate in both directions, with a stride backward in half precision."""
-        if self.stride == (1, 1):
-            return self.dilation != (1, 1)
-        return torch.is_grad_enabled() and autocast_type(x).itemsize < 4
-
-
-@functools.cache
-def has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+        return rate != (1, 1)
+    return torch.is_grad_enabled() and autocast_type(x).itemsize < 4

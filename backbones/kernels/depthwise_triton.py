@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from backbones.kernels.autocast import as_autocast
+from backbones.kernels.dispatch import as_autocast
 
 CHANNELS = 64  # of a block: 128 bytes in half precision
 ROWS, COLUMNS = 4, 8  # of the pixels of a block: two a thread, which share its weights

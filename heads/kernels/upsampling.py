@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backbones.kernels.depthwise import has_triton
+from backbones.kernels.dispatch import has_triton
 
 TILE_VALUES = {"cpu": 2**20, "cuda": 2**26}  # logits of a tile: what caches hold; 256 MiB
 TILE_WIDTH = 256  # pixels; the product along a row costs as much per pixel as the tile is wide in coarse ones

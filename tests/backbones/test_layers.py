@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from backbones.layers import FEW_PIXELS, PointwiseConv
+from backbones.kernels.pointwise import FEW_PIXELS
+from backbones.layers import PointwiseConv
 
 
 def products(run) -> list[str]:

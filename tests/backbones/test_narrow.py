@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from backbones.layers import SAFE_CHANNELS, ConvBN, project
+from backbones.kernels.pointwise import SAFE_CHANNELS, project
+from backbones.layers import ConvBN
 
 STEPS = """
 import torch

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from backbones.kernels.depthwise import has_triton
+from backbones.kernels.dispatch import has_triton
 from backbones.layers import DepthwiseConv, set_dilation
 from xseg.benchmark.sections import Candidate, Scale, Section, agreement
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbones.kernels.depthwise import MOST_PADDING, DepthwiseConv, depthwise_on_cpu
-from backbones.layers import PointwiseConv
+from backbones.kernels.depthwise_cpu import MOST_PADDING, depthwise_on_cpu
+from backbones.layers import DepthwiseConv, PointwiseConv
 
 MOST_SIZES = 1000  # of maps, whose layout is remembered
 RELUS: tuple[Callable, ...] = (F.relu, torch.relu, Tensor.relu)

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from backbones.kernels.depthwise import DepthwiseConv, depthwise_on_cpu
-from backbones.layers import set_dilation, set_stride
+from backbones.kernels.depthwise_cpu import depthwise_on_cpu
+from backbones.layers import DepthwiseConv, set_dilation, set_stride
 
 SIZES = [(1, 1), (2, 9), (17, 23), (16, 24)]
 RATES = [(1, 6), (2, 2), (3, 1), (6, 21), (9, 3), (30, 30)]  # within, at and beyond the size; wide padding too
