@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from backbones.kernels.dispatch import as_autocast
+from backbones.kernels.pixels_triton import convolved, load_pixels, offsets, place, unit_of
 
 CHANNELS = 64  # of a block: 128 bytes in half precision
 ROWS, COLUMNS = 4, 8  # of the pixels of a block: two a thread, which share its weights
@@ -142,66 +143,6 @@ def _grid(target: Tensor) -> tuple[int, int]:
 def tiles_of(x: Tensor) -> int:
     n, _, height, width = x.shape
     return n * -(-height // ROWS) * -(-width // COLUMNS)
-
-
-def unit_of(x: Tensor) -> int:
-    """A divisor of the channels that the compiler is told, or it would load them one by one: 728 is 91 * 8."""
-    return 8 if x.shape[1] % 8 == 0 else 1
-
-
-@triton.jit
-def place(tile, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Image, rows and columns of the pixels of a tile, counted through all images, and which of them are in the map."""
-    down, across = tl.cdiv(height, ROWS), tl.cdiv(width, COLUMNS)
-    pixels = tl.arange(0, ROWS * COLUMNS)
-    row = tile // across % down * ROWS + pixels // COLUMNS
-    column = tile % across * COLUMNS + pixels % COLUMNS
-    return (tile // (across * down)).to(tl.int64), row, column, (row < height) & (column < width)
-
-
-@triton.jit
-def offsets(image, i, j, c, height, width, channels):
-    """(pixels, channels): where values of a map lie in its memory."""
-    return ((image * height + i) * width + j)[:, None] * channels + c[None, :]
-
-
-@triton.jit
-def load_pixels(source, image, i, j, c, height, width, channels, inside):
-    """(pixels, channels) of a map, 0 outside of it."""
-    inside = inside & (i >= 0) & (i < height) & (j >= 0) & (j < width)
-    at = source + offsets(image, i, j, c, height, width, channels)
-    return tl.load(at, mask=inside[:, None] & (c < channels)[None, :], other=0.0).to(tl.float32)
-
-
-@triton.jit
-def convolved(
-    x,
-    taps,
-    bias,
-    image,
-    top,
-    left,
-    c,
-    height,
-    width,
-    channels,
-    rate_h,
-    rate_w,
-    inside,
-    WITH_BIAS: tl.constexpr,
-    RELU: tl.constexpr,
-):
-    """(pixels, channels) of the convolution, in float32, whose first taps lie in the rows `top` and columns `left`."""
-    total = tl.zeros((top.shape[0], c.shape[0]), tl.float32)
-    for tap in tl.static_range(9):
-        i, j = top + tap // 3 * rate_h, left + tap % 3 * rate_w
-        weight = tl.load(taps + tap * channels + c, mask=c < channels, other=0.0).to(tl.float32)
-        total += weight[None, :] * load_pixels(x, image, i, j, c, height, width, channels, inside)
-    if WITH_BIAS:
-        total += tl.load(bias + c, mask=c < channels, other=0.0).to(tl.float32)[None, :]
-    if RELU:
-        total = tl.maximum(total, 0.0)
-    return total
 
 
 @triton.jit

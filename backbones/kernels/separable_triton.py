@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from backbones.kernels.depthwise_triton import convolved, depthwise, offsets, place, unit_of
+from backbones.kernels.depthwise_triton import depthwise
+from backbones.kernels.pixels_triton import convolved, offsets, place, unit_of
 
 ROWS, COLUMNS, OUTPUTS = 8, 8, 128  # pixels and output channels of a block
 CHANNELS = 32  # of the input, a step of the sum
