@@ -19,8 +19,8 @@ def fill_num_classes(cfg: Config, loader: str) -> dict:
 
     A model with a detection head of its own is told which classes are things.
 
-    Returns dict(classes, palette, …) of the data; {} for a config without data. A config that states `num_classes` does
-    not need the files of a data set whose classes are known, as VOC's.
+    Returns dict(classes, palette, …) of the data, which is not built; {} for a config without data. Where the folder of
+    a VOC data set is missing, a stated `num_classes` that equals VOC's number stands for VOC's classes.
     """
     head = cfg.model.get("head")
     if not isinstance(head, dict) or not cfg.get(loader):
@@ -97,10 +97,10 @@ def end_schedules(cfg: Config) -> None:
 
 
 def _metainfo(dataset: dict, stated: int | None) -> dict:
-    from mmengine.registry import DATASETS
+    from xseg.data.sample import describe
 
     try:
-        return DATASETS.build(dict(dataset)).metainfo
+        return describe(dataset)
     except FileNotFoundError:
         cls = resolve(dataset.get("type"))
         known = getattr(cls, "standard", None)

@@ -135,9 +135,10 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
 
 
 def _fill_class_weights(cfg: Config) -> None:
-    """Count what class_weights="balanced" asks for: pixels for the losses of a segmentation, labels for a classifier.
+    """Replace class_weights="balanced" by numbers: of pixels for segmentation losses, of labels for a classifier.
 
-    The config that is saved holds the numbers.
+    This builds the training set a second time: the Runner builds its own from the config, which must hold plain values
+    for checkpoints and would be deep-copied with a data set in it.
     """
     for places, count in ((cfg.model.get("losses", ()), balanced_weights), ([cfg.model], balanced_label_weights)):
         places = [place for place in places if place.get("class_weights") == "balanced"]

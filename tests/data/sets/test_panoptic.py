@@ -51,8 +51,7 @@ def test_cityscapes(tmp_path):
     """Two cars, one cut in two, and a group of persons among 20 x 12 pixels of road; the caravan counts for nothing."""
     dataset = CityscapesPanoptic(write_cityscapes(tmp_path, {ID: cityscapes_scene()}))
     info = dataset.metainfo
-    assert [info["classes"][index] for index in info["things"]] == list(CityscapesInstances.standard["classes"])
-    assert dataset.standard["things"] == info["things"]
+    assert [info["classes"][index] for index in info["things"]] == list(CityscapesInstances.describe()["classes"])
     found = panoptic_of_sample(dataset[0], info["things"])
     names = [info["classes"][label] for label in found.labels.tolist()]
     assert names == ["person", "car", "car", "road", "pole"] and found.iscrowd.tolist() == [True] + [False] * 4

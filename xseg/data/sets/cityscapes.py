@@ -9,7 +9,6 @@ Source: cityscapesscripts/preparation/json2instanceImg.py and evaluation/evalIns
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -18,13 +17,12 @@ from mmengine.registry import DATASETS
 from PIL import Image
 from torch import Tensor
 
-from xseg.data.read import classes as tables
-from xseg.data.read.classes import CITYSCAPES
+from xseg.data.read.classes import CITYSCAPES, CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, cityscapes_label_map
 from xseg.data.read.images import check_regular, read_ids
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.detection import DetectionDataset, ImageFile
 from xseg.data.sets.layout import remedy, require_folder
-from xseg.data.sets.panoptic import PanopticDataset
+from xseg.data.sets.panoptic import PanopticDataset, joined_metainfo
 from xseg.data.sets.segmentation import SegmentationDataset
 
 _THING_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")  # the evaluated ones
@@ -42,7 +40,10 @@ class CityscapesInstances(DetectionDataset):
         with_masks: give instance masks.
     """
 
-    standard: ClassVar = dict(classes=_THING_NAMES, palette=[label.colour for label in CITYSCAPES_THINGS])
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes, palette, category_ids); no file is read."""
+        return DetectionDataset.describe(_THING_NAMES, [label.colour for label in CITYSCAPES_THINGS])
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class CityscapesInstances(DetectionDataset):
             files.append(ImageFile(id, image, _size_hw(image)))
             self.id_files.append(mask.with_name(f"{id}_gtFine_instanceIds.png"))
         self.with_masks = with_masks
-        super().__init__(files, None, _THING_NAMES, self.standard["palette"], None, transforms)
+        super().__init__(files, None, **CityscapesInstances.describe(), transforms=transforms)
 
     def objects_of(self, index: int) -> dict[str, Tensor]:
         path, (_, image_path, size_hw) = self.id_files[index], self.images[index]
@@ -101,7 +102,10 @@ def instances_of(ids: np.ndarray) -> dict[str, Tensor]:
 class Cityscapes(SegmentationDataset):
     """Cityscapes' fine annotations, 19 classes, read from the labelIds files as downloaded."""
 
-    standard: ClassVar = dict(classes=tables.CITYSCAPES_CLASSES, palette=tables.CITYSCAPES_PALETTE)
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes, palette); no file is read."""
+        return SegmentationDataset.describe(CITYSCAPES_CLASSES, CITYSCAPES_PALETTE)
 
     def __init__(self, root: Path_, split: str = "train", transforms: Transforms = (), cache: Path_ | None = None):
         root = Path(root)
@@ -116,24 +120,18 @@ class Cityscapes(SegmentationDataset):
             pairs.append((id, image, mask_dir / image.parent.name / f"{id}_gtFine_labelIds.png"))
         if not pairs:
             raise FileNotFoundError(f"{image_dir} holds no CITY/*{ending}; {remedy(root, layout, _CITYSCAPES_SOURCE)}")
-        super().__init__(
-            pairs,
-            tables.CITYSCAPES_CLASSES,
-            tables.CITYSCAPES_PALETTE,
-            transforms,
-            tables.cityscapes_label_map(),
-            cache,
-        )
+        described = Cityscapes.describe()
+        super().__init__(pairs, **described, transforms=transforms, label_map=cityscapes_label_map(), cache=cache)
 
 
 @DATASETS.register_module()
 class CityscapesPanoptic(PanopticDataset):
     """Cityscapes' 19 classes, from gtFine's labelIds and instanceIds; 8 of them are things, groups are crowds."""
 
-    standard: ClassVar = dict(
-        **Cityscapes.standard,
-        things=tuple(Cityscapes.standard["classes"].index(name) for name in CityscapesInstances.standard["classes"]),
-    )
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes, palette, things, category_ids); no file is read."""
+        return joined_metainfo(CityscapesInstances.describe(), Cityscapes.describe())
 
     def __init__(self, root: Path_, split: str = "train", transforms: Transforms = None):
         super().__init__(CityscapesInstances(root, split, with_masks=True), Cityscapes(root, split), transforms)

@@ -7,7 +7,7 @@ image that is cut out of a larger one has its `box_xyxy` in meta, too.
 import csv
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,10 +40,15 @@ class ClassificationDataset(DrawnDataset):
         transforms: callables on the sample (its image is a tv_tensor there), or their configs.
     """
 
+    @staticmethod
+    def describe(classes: Sequence[str], **_) -> dict:
+        """`metainfo` of a data set with these arguments, without building it: dict(classes)."""
+        return dict(classes=class_names(classes, "classes"))
+
     def __init__(self, images: Sequence[Labelled], classes: Sequence[str], transforms: Transforms = None):
         if not images:
             raise ValueError(f"{type(self).__name__} has no images: the list is empty")
-        self.images, self.classes = list(images), class_names(classes, "classes")
+        self.images, self.classes = list(images), ClassificationDataset.describe(classes)["classes"]
         self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
         for index, row in enumerate(self.images):
             for label in self.labels_of(index):
@@ -89,6 +94,17 @@ class ImageFolder(ClassificationDataset):
             `{root}/classes.txt`, and without that file the sorted folders of `{root}/train`, or of the split.
     """
 
+    @staticmethod
+    def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
+        """dict(classes); lists folders when neither `classes` nor a classes.txt names the classes."""
+        root, folder = Path(root), Path(root) / split
+
+        def labels() -> list[str]:
+            _require_split(root, split)
+            return _subfolders(root / "train" if split and (root / "train").is_dir() else folder)
+
+        return dict(classes=listed_classes(root, classes, folder, labels))
+
     def __init__(
         self,
         root: Path_,
@@ -96,17 +112,9 @@ class ImageFolder(ClassificationDataset):
         classes: Sequence[str] | Path_ | None = None,
         transforms: Transforms = None,
     ):
-        root = Path(root)
-        folder = root / split
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"{folder}: no such folder; expected there: CLASS/*.jpg, one folder a class, in {root}/train and "
-                f"{root}/val. Say where it is with --data-root DIR"
-            )
-        if classes is None:
-            train = root / "train" if split and (root / "train").is_dir() else folder
-            classes = root / "classes.txt" if (root / "classes.txt").exists() else _subfolders(train)
-        names = class_names(classes, folder)
+        folder = Path(root) / split
+        _require_split(Path(root), split)
+        names = ImageFolder.describe(root, split, classes)["classes"]
         if unknown := set(_subfolders(folder)) - set(names):
             raise ValueError(
                 f"{folder}: {few(sorted(unknown))} named like no class ({few(names)}); "
@@ -130,6 +138,11 @@ class ImageList(ClassificationDataset):
         classes: as for `ImageFolder`, but without classes.txt the sorted labels of train.csv, or of the split.
     """
 
+    @staticmethod
+    def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
+        """dict(classes); reads a list when neither `classes` nor a classes.txt names the classes."""
+        return dict(classes=_csv_classes(Path(root), split, classes))
+
     def __init__(
         self,
         root: Path_,
@@ -139,12 +152,7 @@ class ImageList(ClassificationDataset):
     ):
         root = Path(root)
         rows = _read_csv(root / f"{split}.csv")
-        if classes is None and (root / "classes.txt").exists():
-            classes = root / "classes.txt"
-        elif classes is None:
-            train = root / "train.csv"
-            classes = sorted({label for _, _, label in (_read_csv(train) if train.exists() else rows)})
-        names = class_names(classes, root / f"{split}.csv")
+        names = _csv_classes(root, split, classes, rows)
         label_of = {name: label for label, name in enumerate(names)}
         for line, _, label in rows:
             if label not in label_of:
@@ -165,6 +173,36 @@ def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...
     if twice := sorted(name for name, count in Counter(classes).items() if count > 1):
         raise ValueError(f"{place}: class names must differ, {few(twice)} more than once")
     return tuple(classes)
+
+
+def listed_classes(
+    root: Path, classes: Sequence[str] | Path_ | None, place: object, labels: Callable[[], Iterable[str]]
+) -> tuple[str, ...]:
+    """The class names given, else those of {root}/classes.txt, else the sorted `labels()`."""
+    if classes is None:
+        classes = root / "classes.txt" if (root / "classes.txt").exists() else sorted(set(labels()))
+    return class_names(classes, place)
+
+
+def _csv_classes(
+    root: Path, split: str, classes: Sequence[str] | Path_ | None, rows: list[tuple[int, str, str]] | None = None
+) -> tuple[str, ...]:
+    """Class names of an `ImageList`; `rows` of the split, where they have been read already."""
+
+    def labels() -> list[str]:
+        naming = "train" if (root / "train.csv").exists() else split
+        named = rows if rows is not None and naming == split else _read_csv(root / f"{naming}.csv")
+        return [label for _, _, label in named]
+
+    return listed_classes(root, classes, root / f"{split}.csv", labels)
+
+
+def _require_split(root: Path, split: str) -> None:
+    if not (root / split).is_dir():
+        raise FileNotFoundError(
+            f"{root / split}: no such folder; expected there: CLASS/*.jpg, one folder a class, in {root}/train and "
+            f"{root}/val. Say where it is with --data-root DIR"
+        )
 
 
 def _subfolders(folder: Path) -> list[str]:

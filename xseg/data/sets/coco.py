@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import DATASETS
 
-from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_categories, read_coco
 from xseg.data.read.rle import run_lengths
 from xseg.data.sample import Path_
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
@@ -34,6 +34,22 @@ class CocoDetection(DetectionDataset):
     Raises:
         FileNotFoundError, ValueError: naming the file and the annotation's id.
     """
+
+    @staticmethod
+    def describe(
+        images: Path_,
+        annotations: Path_,
+        root: Path_ = ".",
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        **_,
+    ) -> dict:
+        """dict(classes, palette, category_ids); of the JSON only the categories are read."""
+        root = Path(root)
+        require_folder(root, root, f"{images}/, {annotations}", _COCO_SOURCE)
+        file = root / annotations
+        names, category_ids = categories_of(read_categories(file), file, classes)
+        return DetectionDataset.describe(names, palette, category_ids)
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from xseg.data.read.classes import IGNORE, check_classes, voc_palette
-from xseg.data.read.coco import read_coco
+from xseg.data.read.coco import categories_of, read_categories, read_coco
 from xseg.data.read.images import read_image
 from xseg.data.sample import Path_
 from xseg.data.sets.coco import path_of
@@ -35,6 +35,13 @@ class CocoPanoptic(DetectionDataset):
         FileNotFoundError, ValueError: naming the file and the segment's id.
     """
 
+    @staticmethod
+    def describe(images: Path_, segments: Path_, annotations: Path_, root: Path_ = ".", **_) -> dict:
+        """dict(classes, palette, things, category_ids); of the JSON only the categories are read."""
+        root = Path(root)
+        require_folder(root, root, f"{images}/, {segments}/, {annotations}", _SOURCE)
+        return _metainfo(read_categories(root / annotations), root / annotations)
+
     def __init__(
         self,
         images: Path_,
@@ -50,11 +57,9 @@ class CocoPanoptic(DetectionDataset):
         for folder in (root / images, root / segments):
             require_folder(folder, root, f"{images}/, {segments}/, {annotations}", _SOURCE)
         content = read_coco(self.file)
-        categories = sorted(content["categories"], key=lambda row: row["id"])
-        self.all_classes = check_classes([str(row["name"]) for row in categories], self.file)
-        self.class_of = {row["id"]: index for index, row in enumerate(categories)}
-        self.things = tuple(index for index, row in enumerate(categories) if row.get("isthing"))
-        names = [self.all_classes[index] for index in self.things]
+        self._metainfo = _metainfo(content, self.file)
+        self.things = self._metainfo["things"]
+        self.class_of = {id: index for index, id in enumerate(categories_of(content, self.file)[1])}
         rows = {row["id"]: row for row in content["images"]}
         self.annotations, self.segment_files, files = content["annotations"], [], []
         for row in self.annotations:
@@ -64,15 +69,12 @@ class CocoPanoptic(DetectionDataset):
             path = path_of(image.get("file_name"), root / images, base, place)
             files.append(ImageFile(image["id"], path, (image["height"], image["width"])))
             self.segment_files.append(path_of(row.get("file_name"), root / segments, base, f"{place}, its segments"))
-        ids = [categories[index]["id"] for index in self.things]
-        self.all_palette = voc_palette(len(self.all_classes) + 1)[1:]
-        palette = [self.all_palette[index] for index in self.things]
-        super().__init__(files, None, names, palette, ids, transforms)
+        names, palette = ([self._metainfo[key][index] for index in self.things] for key in ("classes", "palette"))
+        super().__init__(files, None, names, palette, self._metainfo["category_ids"], transforms)
 
     @property
     def metainfo(self) -> dict:
-        palette = self.all_palette
-        return dict(classes=self.all_classes, palette=palette, things=self.things, category_ids=self.category_ids)
+        return dict(self._metainfo)
 
     def labels_of(self, index: int) -> np.ndarray:
         kinds = [self.class_of[row["category_id"]] for row in self.annotations[index]["segments_info"]]
@@ -110,6 +112,18 @@ class CocoPanoptic(DetectionDataset):
             masks=masks.byte(),
             mask=torch.from_numpy(classes)[which],
         )
+
+
+def _metainfo(content: dict, file: Path) -> dict:
+    """dict(classes, palette, things, category_ids (of the things)) of the categories of a file."""
+    names, ids = categories_of(content, file)
+    thing_ids = {row["id"] for row in content["categories"] if row.get("isthing")}
+    return dict(
+        classes=check_classes(names, file),
+        palette=voc_palette(len(names) + 1)[1:],
+        things=tuple(index for index, id in enumerate(ids) if id in thing_ids),
+        category_ids=[id for id in ids if id in thing_ids],
+    )
 
 
 _SOURCE = "https://cocodataset.org (val2017.zip, panoptic_annotations_trainval2017.zip)"

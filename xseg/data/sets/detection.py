@@ -65,6 +65,22 @@ class DetectionDataset(DrawnDataset):
         keep_empty: also the images without an object to learn (none, or crowds and difficult ones alone).
     """
 
+    @staticmethod
+    def describe(
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        category_ids: Sequence[int] | None = None,
+        **_,
+    ) -> dict:
+        """`metainfo` of a data set with these arguments, without building it: dict(classes, palette, category_ids)."""
+        names = check_detection_classes(classes)
+        colours = [tuple(colour) for colour in palette or voc_palette(len(names) + 1)[1:]]
+        ids = list(category_ids or range(1, len(names) + 1))
+        for name, values in (("palette", colours), ("category_ids", ids)):
+            if len(values) != len(names):
+                raise ValueError(f"{name} must have one entry per class, got {len(values)} for {len(names)}")
+        return dict(classes=names, palette=colours, category_ids=ids)
+
     def __init__(
         self,
         images: Sequence[ImageFile],
@@ -82,12 +98,9 @@ class DetectionDataset(DrawnDataset):
             reason = "no image has an object" if images else "the list of images is empty"
             raise ValueError(f"{type(self).__name__} has no images: {reason}")
         _check_ids(self.images)
-        self.classes = check_detection_classes(classes)
-        self.palette = [tuple(colour) for colour in palette or voc_palette(len(self.classes) + 1)[1:]]
-        self.category_ids = list(category_ids or range(1, len(self.classes) + 1))
-        for name, values in (("palette", self.palette), ("category_ids", self.category_ids)):
-            if len(values) != len(self.classes):
-                raise ValueError(f"{name} must have one entry per class, got {len(values)} for {len(self.classes)}")
+        described = DetectionDataset.describe(classes, palette, category_ids)
+        self.classes, self.palette = described["classes"], described["palette"]
+        self.category_ids = described["category_ids"]
         self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
 
     @property

@@ -20,6 +20,8 @@ class ImageMaskFolder(SegmentationDataset):
         mask_suffix: what mask names carry in addition, "_mask" for 12.jpg with 12_mask.png.
     """
 
+    describe = staticmethod(SegmentationDataset.describe)
+
     def __init__(
         self,
         images: Path_,

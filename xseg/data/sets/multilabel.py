@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from xseg.data.sample import Path_, Transforms
-from xseg.data.sets.classification import ClassificationDataset, Labelled, class_names, few
+from xseg.data.sets.classification import ClassificationDataset, Labelled, few, listed_classes
 
 SEPARATOR = "|"
 _REMEDY = f"write a CSV file with the columns path,labels (names joined by {SEPARATOR}) or a JSON list of them"
@@ -45,6 +45,11 @@ class MultiLabelList(MultiLabelDataset):
             `{root}/classes.txt`, and without that file the sorted labels of the list `train`, or of the split.
     """
 
+    @staticmethod
+    def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
+        """dict(classes); reads a list when neither `classes` nor a classes.txt names the classes."""
+        return dict(classes=_list_classes(Path(root), split, classes))
+
     def __init__(
         self,
         root: Path_,
@@ -55,18 +60,26 @@ class MultiLabelList(MultiLabelDataset):
         root = Path(root)
         path = _find(root, split)
         rows = read_list(path)
-        if classes is None and (root / "classes.txt").exists():
-            classes = root / "classes.txt"
-        elif classes is None:
-            named = rows if split == "train" or not _lists(root, "train") else read_list(_find(root, "train"))
-            classes = sorted({label for _, _, labels in named for label in labels})
-        names = class_names(classes, path)
+        names = _list_classes(root, split, classes, rows)
         label_of = {name: label for label, name in enumerate(names)}
         for place, _, labels in rows:
             if unknown := [label for label in labels if label not in label_of]:
                 raise ValueError(f"{path}: {place}: {unknown[0]!r} is none of the classes {few(names)}")
         images = [Labelled(name, str(root / name), tuple(map(label_of.get, labels))) for _, name, labels in rows]
         super().__init__(images, names, transforms)
+
+
+def _list_classes(
+    root: Path, split: str, classes: Sequence[str] | Path_ | None, rows: list[Row] | None = None
+) -> tuple[str, ...]:
+    """Class names of a `MultiLabelList`; `rows` of the split, where they have been read already."""
+
+    def labels() -> list[str]:
+        naming = "train" if _lists(root, "train") else split
+        named = rows if rows is not None and naming == split else read_list(_find(root, naming))
+        return [label for *_, names in named for label in names]
+
+    return listed_classes(root, classes, root / split, labels)
 
 
 def read_list(path: Path) -> list[Row]:

@@ -22,9 +22,13 @@ class PanopticDataset(DetectionDataset):
         semantic: its classes hold those of `instances`, by name; without transforms.
     """
 
+    @staticmethod
+    def describe(instances: DetectionDataset, semantic: SegmentationDataset, **_) -> dict:
+        """`metainfo` of a data set with these arguments: dict(classes, palette, things, category_ids)."""
+        return joined_metainfo(instances.metainfo, semantic.metainfo)
+
     def __init__(self, instances: DetectionDataset, semantic: SegmentationDataset, transforms: Transforms = None):
-        if unknown := [name for name in instances.classes if name not in semantic.classes]:
-            raise ValueError(f"instances have the classes {', '.join(unknown)}, which are none of the masks'")
+        self._metainfo = PanopticDataset.describe(instances, semantic)
         self.instances, self.semantic = instances, semantic
         self.mask_of = {image: mask for _, image, mask in semantic.pairs}
         if lone := [str(image.path) for image in instances.images if self.mask_of.get(image.path) is None]:
@@ -35,8 +39,7 @@ class PanopticDataset(DetectionDataset):
 
     @property
     def metainfo(self) -> dict:
-        things = tuple(self.semantic.classes.index(name) for name in self.classes)
-        return dict(**self.semantic.metainfo, things=things, category_ids=self.category_ids)
+        return dict(self._metainfo)
 
     def labels_of(self, index: int) -> np.ndarray:
         return self.instances.labels_of(index)
@@ -47,3 +50,14 @@ class PanopticDataset(DetectionDataset):
         if tuple(mask.shape) != tuple(size_hw):
             raise ValueError(f"{self.mask_of[path]} is {tuple(mask.shape)} (H, W), but {path} is {tuple(size_hw)}")
         return self.instances.objects_of(index) | dict(mask=self.semantic.map_labels(mask, self.mask_of[path]))
+
+
+def joined_metainfo(instances: dict, semantic: dict) -> dict:
+    """dict(classes, palette, things, category_ids) of the metainfo of objects and of masks.
+
+    `things` are the positions of the objects' classes among those of the masks.
+    """
+    if unknown := [name for name in instances["classes"] if name not in semantic["classes"]]:
+        raise ValueError(f"instances have the classes {', '.join(unknown)}, which are none of the masks'")
+    things = tuple(semantic["classes"].index(name) for name in instances["classes"])
+    return dict(**semantic, things=things, category_ids=instances["category_ids"])

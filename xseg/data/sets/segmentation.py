@@ -36,6 +36,15 @@ class SegmentationDataset(DrawnDataset):
         cache: a folder for decoded images and masks, see `DecodedCache`; None decodes each time.
     """
 
+    @staticmethod
+    def describe(classes: Sequence[str] | Path_, palette: Sequence[Sequence[int]] | None = None, **_) -> dict:
+        """`metainfo` of a data set with these arguments, without building it: dict(classes, palette)."""
+        names = _classes(classes)
+        colours = [tuple(colour) for colour in palette or voc_palette(len(names))]
+        if len(colours) != len(names):
+            raise ValueError(f"palette must have one colour per class, got {len(colours)} for {len(names)}")
+        return dict(classes=names, palette=colours)
+
     def __init__(
         self,
         pairs: Sequence[Pair],
@@ -48,10 +57,8 @@ class SegmentationDataset(DrawnDataset):
         if not pairs:
             raise ValueError(f"{type(self).__name__} has no images: the list of pairs is empty")
         self.pairs = [(str(id), Path(image), mask and Path(mask)) for id, image, mask in pairs]
-        self.classes = _classes(classes)
-        self.palette = [tuple(colour) for colour in palette or voc_palette(len(self.classes))]
-        if len(self.palette) != len(self.classes):
-            raise ValueError(f"palette must have one colour per class, got {len(self.palette)} for {len(self.classes)}")
+        described = SegmentationDataset.describe(classes, palette)
+        self.classes, self.palette = described["classes"], described["palette"]
         self.transforms = [TRANSFORMS.build(item) if isinstance(item, dict) else item for item in transforms or ()]
         if label_map is None:
             label_map = [label if label in (*range(len(self.classes)), IGNORE) else -1 for label in range(256)]

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from mmengine.registry import DATASETS
 
-from xseg.data.read import classes as tables
 from xseg.data.read.classes import SHAPES_CLASSES
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.classification import ClassificationDataset, Labelled
 from xseg.data.sets.coco import CocoDetection
+from xseg.data.sets.detection import DetectionDataset
 from xseg.data.sets.multilabel import MultiLabelDataset
-from xseg.data.sets.panoptic import PanopticDataset
+from xseg.data.sets.panoptic import PanopticDataset, joined_metainfo
+from xseg.data.sets.segmentation import SegmentationDataset
 from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes
 from xseg.data.sets.voc import VOC
 
@@ -27,6 +28,11 @@ class Shapes(VOC):
         num_images: per split, dict(train=…, val=…).
     """
 
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes, palette); nothing is drawn."""
+        return SegmentationDataset.describe(SHAPES_CLASSES)
+
     def __init__(
         self,
         root: Path_ = "data/shapes",
@@ -37,7 +43,7 @@ class Shapes(VOC):
         transforms: Transforms = (),
     ):
         write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
-        super().__init__(root, split, classes=tables.SHAPES_CLASSES, transforms=transforms)
+        super().__init__(root, split, classes=SHAPES_CLASSES, transforms=transforms)
 
 
 @DATASETS.register_module()
@@ -47,6 +53,11 @@ class ShapesDetection(CocoDetection):
     Classes are circle, square, triangle and ring. Give `num_images`, `size_hw` and `seed` as to `Shapes`: both read
     one folder.
     """
+
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes, palette, category_ids); nothing is drawn."""
+        return DetectionDataset.describe(SHAPES_CLASSES[1:])
 
     def __init__(
         self,
@@ -76,6 +87,11 @@ class ShapesClassification(ClassificationDataset):
         num_images: scenes per split, dict(train=…, val=…); each holds 1 to 5 objects.
         min_area: of an object, in pixels; less is seen of some behind others, and they are left out.
     """
+
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes); nothing is drawn."""
+        return ClassificationDataset.describe(SHAPES_CLASSES[1:])
 
     def __init__(
         self,
@@ -112,6 +128,11 @@ class ShapesMultiLabel(MultiLabelDataset):
         min_area: of an object, in pixels, that makes its class count; less is seen of some behind others.
     """
 
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes); nothing is drawn."""
+        return ClassificationDataset.describe(SHAPES_CLASSES[1:])
+
     def __init__(
         self,
         root: Path_ = "data/shapes",
@@ -137,6 +158,11 @@ class ShapesMultiLabel(MultiLabelDataset):
 @DATASETS.register_module()
 class ShapesPanoptic(PanopticDataset):
     """`Shapes` and `ShapesDetection` as one: the background is stuff, everything else a thing."""
+
+    @staticmethod
+    def describe(**_) -> dict:
+        """dict(classes, palette, things, category_ids); nothing is drawn."""
+        return joined_metainfo(ShapesDetection.describe(), Shapes.describe())
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from mmengine.registry import DATASETS
 
-from xseg.data.read import classes as tables
 from xseg.data.read.classes import VOC_CLASSES, read_classes, voc_palette
 from xseg.data.read.voc_xml import read_voc_xml
 from xseg.data.sample import Path_, Transforms
@@ -40,6 +39,18 @@ class VOCDetection(DetectionDataset):
 
     standard: ClassVar = dict(classes=VOC_CLASSES[1:], palette=voc_palette(len(VOC_CLASSES))[1:])
 
+    @staticmethod
+    def describe(
+        root: Path_,
+        classes: Sequence[str] | Path_ | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        **_,
+    ) -> dict:
+        """dict(classes, palette, category_ids); without `classes` the folder must be there, for its classes.txt."""
+        if classes is None:
+            require_folder(Path(root), Path(root), _DETECTION_LAYOUT.format(split="train"), _SOURCE)
+        return DetectionDataset.describe(class_names(Path(root), classes), palette)
+
     def __init__(
         self,
         root: Path_,
@@ -67,13 +78,14 @@ class VOCDetection(DetectionDataset):
 
 
 _SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
+_DETECTION_LAYOUT = "JPEGImages/, Annotations/, ImageSets/Main/{split}.txt"
 
 
 def list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
     """Image and annotation of every id in the split."""
     image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
     for folder in (root, image_dir, xml_dir, lists):
-        require_folder(folder, root, f"JPEGImages/, Annotations/, ImageSets/Main/{split}.txt", _SOURCE)
+        require_folder(folder, root, _DETECTION_LAYOUT.format(split=split), _SOURCE)
     ids = read_split(lists / f"{split}.txt")
     return [(image, xml_dir / f"{id}.xml") for id, image in zip(ids, image_paths(image_dir, ids), strict=True)]
 
@@ -97,7 +109,23 @@ class VOC(SegmentationDataset):
         classes: names, or the path of a classes.txt; None is `{root}/classes.txt`, and VOC's 21 without that file.
     """
 
-    standard: ClassVar = dict(classes=tables.VOC_CLASSES, palette=voc_palette(len(tables.VOC_CLASSES)))
+    standard: ClassVar = dict(classes=VOC_CLASSES, palette=voc_palette(len(VOC_CLASSES)))
+
+    @staticmethod
+    def describe(
+        root: Path_,
+        split: str = "train",
+        mask_dir: str = "SegmentationClass",
+        classes: Sequence[str] | Path_ | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        **_,
+    ) -> dict:
+        """dict(classes, palette); without `classes` the folder must be there, for its classes.txt."""
+        root = Path(root)
+        if classes is None:
+            require_folder(root, root, _LAYOUT.format(split=split, mask_dir=mask_dir), _VOC_SOURCE)
+            classes = root / "classes.txt" if (root / "classes.txt").exists() else VOC_CLASSES
+        return SegmentationDataset.describe(classes, palette)
 
     def __init__(
         self,
@@ -112,13 +140,12 @@ class VOC(SegmentationDataset):
         root = Path(root)
         image_dir, lists = root / "JPEGImages", root / "ImageSets" / "Segmentation"
         for folder in (root, image_dir, root / mask_dir, lists):
-            require_folder(folder, root, f"JPEGImages/, {mask_dir}/, ImageSets/Segmentation/{split}.txt", _VOC_SOURCE)
+            require_folder(folder, root, _LAYOUT.format(split=split, mask_dir=mask_dir), _VOC_SOURCE)
         ids = read_split(lists / f"{split}.txt")
         images = image_paths(image_dir, ids)
         pairs = [(id, image, root / mask_dir / f"{id}.png") for id, image in zip(ids, images, strict=True)]
-        if classes is None:
-            classes = root / "classes.txt" if (root / "classes.txt").exists() else tables.VOC_CLASSES
-        super().__init__(pairs, classes, palette, transforms, cache=cache)
+        described = VOC.describe(root, split, mask_dir, classes, palette)
+        super().__init__(pairs, **described, transforms=transforms, cache=cache)
 
 
 def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[tuple]]:
@@ -160,6 +187,7 @@ def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], d
     )
 
 
+_LAYOUT = "JPEGImages/, {mask_dir}/, ImageSets/Segmentation/{split}.txt"
 _VOC_SOURCE = (
     "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012; "
     "SegmentationClassAug by `xseg data convert sbd`)"
