@@ -1,13 +1,10 @@
-"""Data sets as samples: dict(image (3, H, W) uint8 RGB, meta) with a mask (H, W) uint8, 255 = ignore, or with objects.
-
-Objects are boxes_xyxy (M, 4) float32 pixels, labels (M,) int64 and more: see `DetectionDataset`.
-"""
+"""Data sets that give samples, transforms of samples, and the batch; `Sample` says what a sample holds."""
 
 from mmengine.registry import TRANSFORMS
 from torchvision.transforms.v2 import ColorJitter, RandomVerticalFlip
 
 from xseg.data.cache import DecodedCache
-from xseg.data.draw import Draw
+from xseg.data.draw import Draw, DrawnDataset
 from xseg.data.read.classes import (
     CITYSCAPES,
     CITYSCAPES_CLASSES,
@@ -21,7 +18,7 @@ from xseg.data.read.classes import (
 )
 from xseg.data.read.images import MaskModeError, read_ids, read_image, read_mask, write_mask
 from xseg.data.read.rle import decode_masks, encode_masks
-from xseg.data.sample import collate
+from xseg.data.sample import Sample, check_sample, collate
 from xseg.data.sets.ade20k import ADE20K
 from xseg.data.sets.cityscapes import Cityscapes, CityscapesInstances, CityscapesPanoptic
 from xseg.data.sets.classification import ClassificationDataset, ImageFolder, ImageList
@@ -68,6 +65,7 @@ __all__ = [
     "DecodedCache",
     "DetectionDataset",
     "Draw",
+    "DrawnDataset",
     "ImageFile",
     "ImageFolder",
     "ImageList",
@@ -82,6 +80,7 @@ __all__ = [
     "RandomResize",
     "RandomResizedCrop",
     "RandomScaleCrop",
+    "Sample",
     "ScaleJitter",
     "SegmentationDataset",
     "Shapes",
@@ -90,6 +89,7 @@ __all__ = [
     "ShapesMultiLabel",
     "ShapesPanoptic",
     "VOCDetection",
+    "check_sample",
     "cityscapes_label_map",
     "collate",
     "decode_masks",

@@ -18,15 +18,15 @@ class Draw(NamedTuple):
 
 
 class DrawnDataset(Dataset):
-    """A data set whose `_sample(index)` takes its random numbers from torch's global generator."""
+    """A data set whose `sample(index)` takes all random numbers from torch's global generator."""
 
     def __getitem__(self, key: int | Draw) -> dict:
         """The sample; a `Draw` fixes the transforms' random numbers and leaves the caller's generators as they were."""
         if not isinstance(key, Draw):
-            return self._sample(key)
+            return self.sample(key)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would reseed the GPU, too
-            return self._sample(key.index)
+            return self.sample(key.index)
 
-    def _sample(self, index: int) -> dict:
-        raise NotImplementedError(f"{type(self).__name__} must define _sample(index)")
+    def sample(self, index: int) -> dict:
+        raise NotImplementedError(f"{type(self).__name__} must define sample(index)")

@@ -71,7 +71,7 @@ class ClassificationDataset(DrawnDataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def _sample(self, index: int) -> dict:
+    def sample(self, index: int) -> dict:
         id, path, _, box_xyxy = self.images[index]
         image, meta = read_image(path), dict(id=id, path=path)
         if box_xyxy is not None:

@@ -140,7 +140,7 @@ class DetectionDataset(DrawnDataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def _sample(self, index: int) -> dict:
+    def sample(self, index: int) -> dict:
         sample = self._through(index, self.transforms)
         sample["image"] = compact(sample["image"].as_subclass(Tensor))
         for key in sample.keys() & {"boxes_xyxy", "mask", "masks"}:

@@ -79,7 +79,7 @@ class SegmentationDataset(DrawnDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def _sample(self, index: int) -> dict:
+    def sample(self, index: int) -> dict:
         id, image_path, mask_path = self.pairs[index]
         image = tv_tensors.Image(self._read_image(image_path))
         sample = dict(image=image, meta=dict(id=id, path=str(image_path), size_hw=tuple(image.shape[1:])))
