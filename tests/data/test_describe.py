@@ -252,10 +252,10 @@ def test_categories_of_a_doubtful_file_are_those_of_the_whole(tmp_path):
     path.write_text(json.dumps(content))
     assert read_categories(path)["categories"] == rows
     path.write_text('{"categories": [')
-    with pytest.raises(ValueError, match="is not JSON, or not whole"):
+    with pytest.raises(ValueError, match="is not JSON, or not complete"):
         read_categories(path)
     path.write_text("")
-    with pytest.raises(ValueError, match="is not JSON, or not whole"):
+    with pytest.raises(ValueError, match="is not JSON, or not complete"):
         read_categories(path)
     with pytest.raises(FileNotFoundError, match="no such annotation file"):
         read_categories(tmp_path / "b.json")

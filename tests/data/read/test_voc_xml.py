@@ -30,7 +30,7 @@ def test_numbers_as_in_the_file(tmp_path):
         ("<object><name>dog</name></object>", r"a\.xml: object 1 \(dog\): bndbox/xmin must be a number, got None"),
         (f"<object><name>dog</name><difficult>yes</difficult>{BOX}</object>", r"object 1 \(dog\): difficult must be"),
         ("<size><width>3</width></size>", r"a\.xml: size/height must be a number, got None"),
-        ("<object>", r"a\.xml is not XML, or not whole"),
+        ("<object>", r"a\.xml is not XML, or not complete"),
     ],
 )
 def test_what_lacks_is_named(tmp_path, inner, message):

@@ -224,7 +224,7 @@ def test_broken_detection_sets_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.xml: object 1 \(red\): bndbox/xmin must be a number, got None"):
         convert_crops(voc, tmp_path / "out")
     (voc / "Annotations" / "a.xml").write_text("<annotation>")
-    with pytest.raises(ValueError, match=r"a\.xml is not XML, or not whole"):
+    with pytest.raises(ValueError, match=r"a\.xml is not XML, or not complete"):
         convert_crops(voc, tmp_path / "out")
     (voc / "Annotations" / "a.xml").unlink()
     with pytest.raises(FileNotFoundError, match=r"a\.xml: no such annotation"):

@@ -120,7 +120,7 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder.*--data-root"):
         CocoDetection(**dict(files, images="nowhere"))
     (tmp_path / "a.json").write_text('{"images": [')
-    with pytest.raises(ValueError, match=r"a\.json is not JSON, or not whole"):
+    with pytest.raises(ValueError, match=r"a\.json is not JSON, or not complete"):
         CocoDetection(**files)
     (tmp_path / "a.json").write_text('{"images": []}')
     with pytest.raises(ValueError, match=r"a\.json has no list of annotations, categories"):

@@ -64,7 +64,7 @@ def test_labels_are_counted_for_balanced_weights(tmp_path):
         ("train.json", '[{"path": "a.png", "labels": "red"}]', "entry 0 must be"),
         ("train.json", '[{"labels": ["red"]}]', "entry 0 has no path"),
         ("train.json", '{"a.png": ["red"]}', "no list but a dict; write a CSV"),
-        ("train.json", "[\n{]", r"train\.json: line 2: .*; write a CSV"),
+        ("train.json", "[\n{]", r"train\.json is not JSON.* line 2 .*; write a CSV"),
         ("test.csv", "path,labels\na.png,red\n", r"train\.csv or \.json: no such list; write a CSV"),
     ],
 )

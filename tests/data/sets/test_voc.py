@@ -96,7 +96,7 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.xml: the size is 0x0; write"):
         VOCDetection(root)
     path.write_text("<annotation><size>")
-    with pytest.raises(ValueError, match=r"a\.xml is not XML, or not whole"):
+    with pytest.raises(ValueError, match=r"a\.xml is not XML, or not complete"):
         VOCDetection(root)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"a\.xml: no such annotation file"):

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from xseg.data.check.report import Fault, kind_of
-from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.read.coco import annotations_of, boxes_of, categories_of, images_of, place_of, read_coco
 from xseg.data.read.rle import run_lengths
 from xseg.data.read.voc_xml import read_voc_xml
-from xseg.data.sets.coco import CocoDetection, path_of
+from xseg.data.sets.coco import CocoDetection
 from xseg.data.sets.detection import DetectionDataset, to_xyxy
 from xseg.data.sets.voc import class_names, list_files
 
@@ -57,37 +57,16 @@ def _of_coco(given: dict, name: str) -> Survey:
     content = read_coco(file)
     names, category_ids = categories_of(content, file, given["classes"])
     label_of = {id: label for label, id in enumerate(category_ids)}
-    known = {category["id"] for category in content["categories"]}
     faults: list[Fault] = []
 
     def note(kind: str, error: object) -> None:
         faults.append(Fault(kind, name, str(file), str(error)))
 
-    images = []
-    for number, row in enumerate(content["images"]):
-        if row.get("id") is None or row.get("file_name") is None:
-            note("incomplete image", f"{file}: image {row.get('id', number)} has no id or no file_name; write it there")
-            continue
-        try:
-            place, base = f"{file}: image {row['id']}", None if given["outside_root"] else root
-            path = path_of(row["file_name"], root / given["images"], base, place)
-        except ValueError as error:
-            note("wrong file name", error)
-            continue
-        size_hw = (row.get("height"), row.get("width"))
-        if not all(size_hw):
-            note("incomplete image", f"{file}: image {row['id']} has no height and width; write them there")
-        images.append(SurveyedImage(row["id"], path, size_hw if all(size_hw) else None))
+    base = None if given["outside_root"] else root
+    images = [SurveyedImage(*image) for image in images_of(content, file, root / given["images"], base, note)]
     index_of = {image.id: index for index, image in enumerate(images)}
     objects = []
-    for row in content["annotations"]:
-        try:
-            check_reference(file, row, index_of, known)
-        except ValueError as error:
-            note("unknown image" if row.get("image_id") not in index_of else "unknown class", error)
-            continue
-        if row["category_id"] not in label_of:
-            continue
+    for row in annotations_of(content, file, index_of, label_of, note):
         try:
             box = tuple(to_xyxy(boxes_of([row], file)[0]).tolist())
         except ValueError as error:

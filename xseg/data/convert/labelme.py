@@ -4,7 +4,6 @@ Format: https://github.com/wkentaro/labelme; shapes of one label and one group_i
 """
 
 import base64
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from xseg.data.convert.to_coco import CocoImage, Written, check_free, tracked, write_coco
 from xseg.data.read.classes import read_classes
 from xseg.data.read.images import read_image, read_values
+from xseg.data.read.json_file import read_json
 from xseg.data.read.rle import MAX_OUTLINE, encode_masks, mask_areas, run_lengths
 from xseg.data.sample import Path_
 
@@ -64,10 +64,7 @@ def convert_labelme(
 
 def read_labelme(path: Path, folder: Path, drop_invalid: bool = False) -> tuple[CocoImage, int]:
     """The image of one file, its objects with a `label` in place of a category_id; and how many shapes are left out."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON, or not whole: {error}; copy it again") from error
+    content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list) or not content.get("imagePath"):
         raise ValueError(f"{path} is no file of labelme, which has shapes and imagePath; move it out of {folder}")
     image = _image_path(path, content)

@@ -1,27 +1,38 @@
-"""COCO's JSON, and any file of its form: checked and as arrays; errors name the file and the annotation."""
+"""COCO's JSON, and any file of its form, for data sets, checks and evaluation.
+
+Every error names the file and the image or the annotation. Functions that take `report` give each error to it, with the
+kind of the fault, and go on without the row; by default the first error is raised.
+"""
 
 import codecs
 import json
 import mmap
+import os
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from xseg.data.read.json_file import read_json
 from xseg.data.sample import Path_
+
+Report = Callable[[str, ValueError], None]  # kind of the fault, error
+
+
+def refuse(kind: str, error: ValueError) -> None:
+    """The report of a reader that accepts no fault."""
+    raise error
 
 
 def read_coco(path: Path_) -> dict:
     """The JSON's dict(images, annotations, categories, …); ValueError or FileNotFoundError naming the file."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except FileNotFoundError as error:
         there = ", ".join(sorted(other.name for other in Path(path).parent.glob("*.json"))) or "none"
         raise FileNotFoundError(f"{path}: no such annotation file; JSON files there: {there}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON, or not whole: {error}; copy it again") from error
     keys = ("images", "annotations", "categories")
     missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
@@ -76,6 +87,76 @@ def categories_of(content: dict, file: Path, classes: Sequence[str] | None = Non
     return list(classes), [id_of[name] for name in classes]
 
 
+def images_of(
+    content: dict, file: Path, folder: Path, root: Path | None, report: Report = refuse
+) -> list[tuple[int | str, Path, tuple[int, int] | None]]:
+    """(id, path, size_hw) of every image.
+
+    The size is None where the file does not state it and `report` does not raise. `folder` and `root` are those of
+    `path_of`.
+    """
+    images = []
+    for number, row in enumerate(content["images"]):
+        absent = [key for key in ("id", "file_name") if row.get(key) is None]
+        if absent := absent + [key for key in ("height", "width") if not row.get(key)]:
+            image = f"{file}: image {row.get('id', number)}"
+            report("incomplete image", ValueError(f"{image} has no {', '.join(absent)}; add it to the file"))
+        if row.get("id") is None or row.get("file_name") is None:
+            continue
+        try:
+            path = path_of(row["file_name"], folder, root, f"{file}: image {row['id']}")
+        except ValueError as error:
+            report("wrong file name", error)
+            continue
+        has_size = row.get("height") and row.get("width")
+        images.append((row["id"], path, (int(row["height"]), int(row["width"])) if has_size else None))
+    return images
+
+
+def path_of(name: object, folder: Path, root: Path | None, place: str) -> Path:
+    """The file of a `file_name`, relative to its folder.
+
+    Raises:
+        ValueError: the name is no text, or leads out of the folder and of root (None: it may); `place` names its row.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"{place}: file_name must be the name of a file, got {name!r}")
+    path = folder / name
+    if root is not None and (os.path.isabs(name) or ".." in name):
+        real = Path(os.path.abspath(path))  # without following links, which are the user's own
+        if not any(real.is_relative_to(os.path.abspath(base)) for base in (folder, root)):
+            raise ValueError(
+                f"{place}: file_name {name} leads out of {root}; name the folder of all images as root, or allow it "
+                "with outside_root=True"
+            )
+    return path
+
+
+def annotations_of(
+    content: dict, file: Path, image_ids: Container, labels: Container | None = None, report: Report = refuse
+) -> list[dict]:
+    """The annotations whose image and category are in the file, in its order.
+
+    Args:
+        labels: category ids to keep; None keeps all.
+    """
+    category_ids = {row["id"] for row in content["categories"]}
+    rows = []
+    for row in content["annotations"]:
+        for key, kind, ids in (
+            ("image_id", "unknown image", image_ids),
+            ("category_id", "unknown class", category_ids),
+        ):
+            if row.get(key) not in ids:
+                where = f"{place_of(file, row)}: {key} {row.get(key)} is not in the file"
+                report(kind, ValueError(f"{where}; add it or remove this"))
+                break
+        else:
+            if labels is None or row["category_id"] in labels:
+                rows.append(row)
+    return rows
+
+
 def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
     """(A, 4) float64 x, y, width, height as stated; ValueError naming the annotation where there is none."""
     boxes = np.zeros((len(rows), 4))
@@ -85,6 +166,18 @@ def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
             raise ValueError(f"{place_of(file, row)}: bbox must be [x, y, width, height], got {box}")
         boxes[index] = box
     return boxes
+
+
+def areas_of(rows: list[dict], file: Path) -> np.ndarray:
+    """(A,) float64 pixels as stated, NaN where they are not; ValueError naming an annotation with another value."""
+    areas = np.full(len(rows), np.nan)
+    for index, row in enumerate(rows):
+        if (area := row.get("area")) is None:
+            continue
+        if not isinstance(area, int | float):
+            raise ValueError(f"{place_of(file, row)}: area must be a number of pixels, got {area!r}")
+        areas[index] = area
+    return areas
 
 
 def check_reference(file: Path, row: dict, image_ids: Container, category_ids: Container) -> None:

@@ -33,7 +33,7 @@ def read_voc_xml(path: str | os.PathLike) -> VocAnnotation:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such annotation file; add it, or take its id from the split") from error
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not XML, or not whole: {error}; copy it again") from error
+        raise ValueError(f"{path} is not XML, or not complete: {error}; copy it again") from error
     objects = []
     for number, node in enumerate(tree.findall("object"), start=1):
         name = (node.findtext("name") or "").strip()

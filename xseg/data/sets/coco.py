@@ -1,13 +1,21 @@
 """COCO's JSON, 2017 layout or any other: data sets of it."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from mmengine.registry import DATASETS
 
-from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_categories, read_coco
+from xseg.data.read.coco import (
+    annotations_of,
+    areas_of,
+    boxes_of,
+    categories_of,
+    images_of,
+    place_of,
+    read_categories,
+    read_coco,
+)
 from xseg.data.read.rle import run_lengths
 from xseg.data.sample import Path_
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
@@ -69,7 +77,7 @@ class CocoDetection(DetectionDataset):
         require_folder(folder, root, f"{images}/, {annotations}", _COCO_SOURCE)
         content = read_coco(file)
         names, category_ids = categories_of(content, file, classes)
-        files = _image_files(content, file, folder, None if outside_root else root)
+        files = [ImageFile(*image) for image in images_of(content, file, folder, None if outside_root else root)]
         label_of = {id: label for label, id in enumerate(category_ids)}
         objects = _objects(content, file, files, label_of, with_masks, drop_invalid)
         super().__init__(files, objects, names, palette, category_ids, transforms, keep_empty)
@@ -78,45 +86,11 @@ class CocoDetection(DetectionDataset):
 _COCO_SOURCE = "https://cocodataset.org (train2017.zip, val2017.zip, annotations_trainval2017.zip)"
 
 
-def path_of(name: object, folder: Path, root: Path | None, place: str) -> Path:
-    """The file of a `file_name`, relative to its folder.
-
-    Raises:
-        ValueError: the name is no text, or leads out of the folder and of root (None: it may); `place` names its row.
-    """
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise ValueError(f"{place}: file_name must be the name of a file, got {name!r}")
-    path = folder / name
-    if root is not None and (os.path.isabs(name) or ".." in name):
-        real = Path(os.path.abspath(path))  # without following links, which are the user's own
-        if not any(real.is_relative_to(os.path.abspath(base)) for base in (folder, root)):
-            raise ValueError(
-                f"{place}: file_name {name} leads out of {root}; name the folder of all images as root, or allow it "
-                "with outside_root=True"
-            )
-    return path
-
-
-def _image_files(content: dict, file: Path, folder: Path, root: Path | None) -> list[ImageFile]:
-    files = []
-    for row in content["images"]:
-        if absent := [key for key in ("id", "file_name", "height", "width") if row.get(key) is None]:
-            raise ValueError(f"{file}: image {row.get('id', len(files))} has no {', '.join(absent)}; write it there")
-        path = path_of(row["file_name"], folder, root, f"{file}: image {row['id']}")
-        files.append(ImageFile(row["id"], path, (int(row["height"]), int(row["width"]))))
-    return files
-
-
 def _objects(
     content: dict, file: Path, files: list[ImageFile], label_of: dict, with_masks: bool, drop_invalid: bool
 ) -> Objects:
     index_of = {image.id: index for index, image in enumerate(files)}
-    known = {category["id"] for category in content["categories"]}
-    rows = []
-    for row in content["annotations"]:
-        check_reference(file, row, index_of, known)
-        if row["category_id"] in label_of:
-            rows.append(row)
+    rows = annotations_of(content, file, index_of, label_of)
     rows.sort(key=lambda row: index_of[row["image_id"]])  # stable
     image_of = np.array([index_of[row["image_id"]] for row in rows], np.int64)
     sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
@@ -140,18 +114,6 @@ def _objects(
         area=areas_of(rows, file)[valid],
         masks=None if masks is None else masks[valid],
     )
-
-
-def areas_of(rows: list[dict], file: Path) -> np.ndarray:
-    """(A,) float64 pixels as stated, NaN where they are not; ValueError naming an annotation with another value."""
-    areas = np.full(len(rows), np.nan)
-    for index, row in enumerate(rows):
-        if (area := row.get("area")) is None:
-            continue
-        if not isinstance(area, int | float):
-            raise ValueError(f"{place_of(file, row)}: area must be a number of pixels, got {area!r}")
-        areas[index] = area
-    return areas
 
 
 def _masks(rows: list[dict], file: Path, sizes_hw: np.ndarray, valid: np.ndarray, drop_invalid: bool) -> np.ndarray:

@@ -9,10 +9,9 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 
 from xseg.data.read.classes import IGNORE, check_classes, voc_palette
-from xseg.data.read.coco import categories_of, read_categories, read_coco
+from xseg.data.read.coco import categories_of, path_of, read_categories, read_coco
 from xseg.data.read.images import read_image
 from xseg.data.sample import Path_
-from xseg.data.sets.coco import path_of
 from xseg.data.sets.detection import DetectionDataset, ImageFile
 from xseg.data.sets.layout import require_folder
 from xseg.data.transforms.pixels import boxes_around

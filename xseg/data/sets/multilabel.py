@@ -5,7 +5,6 @@ class the image has, else 0.
 """
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
+from xseg.data.read.json_file import read_json
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.classification import ClassificationDataset, Labelled, few, listed_classes
 
@@ -110,10 +110,7 @@ def _split(labels: str) -> tuple[str, ...]:
 
 
 def _json_rows(path: Path) -> list[Row]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: line {error.lineno}: {error.msg}; {_REMEDY}") from error
+    content = read_json(path, _REMEDY)
     if not isinstance(content, list):
         raise ValueError(f"{path} holds no list but a {type(content).__name__}; {_REMEDY}")
     rows = []

@@ -1,12 +1,12 @@
 """The drawn shapes as data sets of every task; how they are drawn: `xseg.data.sets.shapes_drawing`."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.registry import DATASETS
 
 from xseg.data.read.classes import SHAPES_CLASSES
+from xseg.data.read.coco import read_coco
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.classification import ClassificationDataset, Labelled
 from xseg.data.sets.coco import CocoDetection
@@ -104,7 +104,7 @@ class ShapesClassification(ClassificationDataset):
         transforms: Transforms = None,
     ):
         write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
-        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
+        content = read_coco(Path(root) / "annotations" / f"instances_{split}.json")
         file_of = {image["id"]: image["file_name"] for image in content["images"]}
         images = []
         for item in content["annotations"]:
@@ -144,7 +144,7 @@ class ShapesMultiLabel(MultiLabelDataset):
         transforms: Transforms = None,
     ):
         write_shapes(root, **shapes_counts(num_images), size_hw=size_hw, seed=seed)
-        content = json.loads((Path(root) / "annotations" / f"instances_{split}.json").read_text())
+        content = read_coco(Path(root) / "annotations" / f"instances_{split}.json")
         labels: dict[int, set[int]] = {image["id"]: set() for image in content["images"]}
         for item in content["annotations"]:
             if item["area"] >= min_area:
