@@ -4,17 +4,16 @@ Boxes and areas are taken as they are in the files, including boxes that leave t
 are kept. The numbers are then those of pycocotools for the same files.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from xseg.data.read.coco import boxes_of, categories_of, check_reference, place_of, read_coco
+from xseg.data.read.coco import annotations_of, areas_of, boxes_of, categories_of, place_of, read_coco
+from xseg.data.read.json_file import read_json
 from xseg.data.read.rle import RunLengths, mask_areas, mask_boxes, run_lengths
 from xseg.data.sample import Path_
-from xseg.data.sets.coco import areas_of
 from xseg.data.sets.detection import to_xyxy
 from xseg.evaluation.coco import KINDS
 from xseg.evaluation.entries import Entry, Found, Truth
@@ -59,8 +58,7 @@ def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> Co
     with_boxes = not rows or bool(rows[0].get("bbox")) or "segmentation" not in rows[0]
     sizes = _sizes(content, truth, needed=kind == "segm" or not with_boxes)
     known: dict = {id: [] for id in sizes}
-    for row in content["annotations"]:
-        check_reference(truth, row, known, label_of)
+    for row in annotations_of(content, truth, known):
         known[row["image_id"]].append(row)
     detections = _by_image(rows, results, sizes, label_of, kind, with_boxes)
     entries = [
@@ -72,11 +70,9 @@ def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> Co
 
 def _read_rows(path: Path) -> list[dict]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = read_json(path, "write it again")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file of results") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON, or not complete: {error}; write it again") from error
     if not isinstance(rows, list):
         raise ValueError(f"{path} holds no list; results are a list of dict(image_id, category_id, score, bbox, …)")
     return [row if isinstance(row, dict) else {} for row in rows]

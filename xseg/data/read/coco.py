@@ -180,13 +180,5 @@ def areas_of(rows: list[dict], file: Path) -> np.ndarray:
     return areas
 
 
-def check_reference(file: Path, row: dict, image_ids: Container, category_ids: Container) -> None:
-    """ValueError naming an annotation whose image or category the file does not have."""
-    for key, ids in (("image_id", image_ids), ("category_id", category_ids)):
-        if row.get(key) not in ids:
-            place = place_of(file, row)
-            raise ValueError(f"{place}: {key} {row.get(key)} is not in the file; add it or remove this")
-
-
 def place_of(file: Path, row: dict) -> str:
     return f"{file}: annotation {row.get('id', '(without id)')}"
