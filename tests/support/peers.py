@@ -1,7 +1,4 @@
-"""Other people's programs as judges: how their weights were made, and where their outputs lie.
-
-`shake` gives a network BatchNorm statistics and weights under which a wrong order, epsilon or ReLU shows.
-"""
+"""Parity with other programs: the files of their outputs, the rule that made their weights, and `shake`."""
 
 import zlib
 from pathlib import Path
@@ -11,11 +8,17 @@ import pytest
 import torch
 from torch import nn
 
+REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
+def reference(*parts: str) -> Path:
+    """Path of a stored output of a reference program; `tests/reference/README.md` lists them."""
+    return REFERENCE.joinpath(*parts)
+
+
 def shared(*parts: str) -> Path:
-    """A file or folder that lies beside the checkout on our own machines; without it the test says so and skips."""
+    """Path of a data set in the folder `shared` beside the checkout. Skips the test where that folder is missing."""
     path = SHARED.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"{path} is not on this machine")
@@ -23,7 +26,10 @@ def shared(*parts: str) -> Path:
 
 
 def shake(model: nn.Module, seed: int = 0) -> nn.Module:
-    """The model in float64 and eval mode, with random BatchNorm statistics and scales."""
+    """The model in float64 and eval mode, with random BatchNorm statistics and scales.
+
+    Default statistics (mean 0, variance 1) would hide a wrong epsilon or a wrong order of BatchNorm and ReLU.
+    """
     generator = torch.Generator().manual_seed(seed)
     model = model.double().eval()
     for module in model.modules():
@@ -39,7 +45,11 @@ def shake(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def reference_weight(name: str, shape: list[int], fan_axes: int) -> np.ndarray:
-    """The rule by which the reference programs were filled, see `shared/reference/README.md`."""
+    """Weight of a reference program, a function of the variable's name and shape; see `tests/reference/README.md`.
+
+    Args:
+        fan_axes: the product of `shape[:fan_axes]` is the fan-in: 3 for TensorFlow DeepLab, -1 for Keras.
+    """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     leaf = name.rsplit("/", 1)[-1]
     if leaf in ("moving_variance", "gamma"):

@@ -4,7 +4,7 @@ import json
 import pytest
 import timm
 import torch
-from peers import shared
+from peers import reference
 
 from backbones import AlignedXception, PreactXception, Xception
 from heads import ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC
@@ -64,7 +64,7 @@ def test_there_and_back(key_map, model):
 )
 def test_names_and_shapes_are_tensorflows(file, depth, head):
     """All 732 and 812 variables as they stand in a checkpoint of `research/deeplab`."""
-    shapes = json.loads(shared("reference", "tf_deeplab", f"{file}_variables.json").read_text())
+    shapes = json.loads(reference("tf_deeplab", f"{file}_variables.json").read_text())
     num_classes = shapes["logits/semantic/biases"][0]
     backbone = AlignedXception(depth, output_stride=16)
     model = Segmentor(backbone, dict(type=head, num_classes=num_classes))
@@ -74,7 +74,7 @@ def test_names_and_shapes_are_tensorflows(file, depth, head):
 
 
 def test_names_and_shapes_are_keras():
-    shapes = json.loads(shared("reference", "keras_xception", "xception_variables.json").read_text())
+    shapes = json.loads(reference("keras_xception", "xception_variables.json").read_text())
     model = Classifier(Xception(out=("c5",)), dict(type=ClassificationHead, num_classes=1000))
     theirs = keras.MAPS[0].to_theirs(model.state_dict())
     named = {name: shape for name, shape in shapes.items() if not name.startswith(("conv2d", "batch_norm"))}

@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 from bundle import write_bundle
-from peers import reference_weight, shake, shared
+from peers import reference, reference_weight, shake
 from safetensors.torch import save_file
 from toy import ToyModel
 
@@ -46,7 +46,7 @@ def same(a, b):
 
 
 def reference_checkpoint(file, prefix):
-    shapes = json.loads(shared("reference", "tf_deeplab", f"{file}_variables.json").read_text())
+    shapes = json.loads(reference("tf_deeplab", f"{file}_variables.json").read_text())
     arrays = {name: reference_weight(name, shape, 3) for name, shape in shapes.items()}
     write_bundle(prefix, arrays | {"global_step": np.array(30000, np.int64)})
 
@@ -61,12 +61,12 @@ def reference_checkpoint(file, prefix):
 def test_same_logits_as_tensorflow_deeplab(file, config, largest, tmp_path):
     """A whole model by its published config, from a checkpoint with the program's own names."""
     reference_checkpoint(file, tmp_path / "model.ckpt")
-    reference = np.load(shared("reference", "tf_deeplab", f"{file}_os16_129.npz"))
+    expected = np.load(reference("tf_deeplab", f"{file}_os16_129.npz"))
     model = xseg.load(config, weights=tmp_path, device="cpu").double()
-    image = torch.from_numpy(reference["image"]).permute(0, 3, 1, 2).double() * 2 / 255 - 1
+    image = torch.from_numpy(expected["image"]).permute(0, 3, 1, 2).double() * 2 / 255 - 1
     with torch.inference_mode():
         logits = model.head(model.backbone(image)).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(logits, reference["logits"], atol=largest)
+    np.testing.assert_allclose(logits, expected["logits"], atol=largest)
 
 
 @pytest.mark.parametrize("head", [DeepLabV3Plus, DeepLabV3PlusDPC])
@@ -126,7 +126,7 @@ def test_a_downloaded_archive(tmp_path):
 
 def write_keras_h5(path, suffix, inside_model):
     """As Keras 1 (W, running_std, a number at the end), 2 and 3 name what they write."""
-    shapes = json.loads(shared("reference", "keras_xception", "xception_variables.json").read_text())
+    shapes = json.loads(reference("keras_xception", "xception_variables.json").read_text())
     layers: dict[str, dict] = {}
     for name, shape in shapes.items():
         layer, leaf = name.split("/")
@@ -147,11 +147,11 @@ def write_keras_h5(path, suffix, inside_model):
 @pytest.mark.parametrize(("keras", "inside_model"), [("1", False), ("2", True)])
 def test_same_logits_as_keras(keras, inside_model, tmp_path):
     write_keras_h5(tmp_path / "xception.h5", keras, inside_model)
-    reference = np.load(shared("reference", "keras_xception", "xception_299.npz"))
+    expected = np.load(reference("keras_xception", "xception_299.npz"))
     model = xseg.load("imagenet/xception", weights=tmp_path / "xception.h5", device="cpu").double()
-    image = torch.from_numpy(reference["image"]).permute(0, 3, 1, 2).double() / 127.5 - 1
+    image = torch.from_numpy(expected["image"]).permute(0, 3, 1, 2).double() / 127.5 - 1
     with torch.inference_mode():
-        np.testing.assert_allclose(model(image).numpy(), reference["logits"], atol=1e-4)
+        np.testing.assert_allclose(model(image).numpy(), expected["logits"], atol=1e-4)
     assert (model.classes[0], model.classes[281], len(model.classes)) == ("tench", "tabby", 1000)
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from bundle import write_bundle
-from peers import reference_weight, shared
+from peers import reference, reference_weight
 
 from xseg.weights.tf_checkpoint import crc32c, read_tf_checkpoint
 
@@ -105,7 +105,7 @@ def test_a_cut_off_or_missing_file_is_named(tmp_path):
 
 
 def test_all_variables_of_the_reference_program_survive(tmp_path):
-    shapes = json.loads(shared("reference", "tf_deeplab", "xception_65_variables.json").read_text())
+    shapes = json.loads(reference("tf_deeplab", "xception_65_variables.json").read_text())
     arrays = {name: reference_weight(name, shape, 3) for name, shape in shapes.items() if "middle_flow" not in name}
     write_bundle(tmp_path / "m", arrays)
     found = read_tf_checkpoint(tmp_path / "m")
