@@ -65,7 +65,7 @@ def test_eval_prints_a_table_and_leaves_numbers_and_pictures(trained, capsys):
 
 
 def test_eval_by_the_saved_config_gives_the_number_of_the_run(trained):
-    saved = xseg.evaluate(trained / "run" / "xception_quickstart.py", trained / "run", out=trained / "again")
+    saved = xseg.evaluate(trained / "run" / "xception.py", trained / "run", out=trained / "again")
     lines = [json.loads(x) for p in trained.glob("run/*/vis_data/scalars.json") for x in p.read_text().splitlines()]
     assert saved["top1"] == max(line["top1"] for line in lines if "top1" in line)
 

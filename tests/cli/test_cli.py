@@ -233,7 +233,7 @@ def test_a_truncated_image_stops_training_with_its_name(trained, tmp_path, capsy
 
 def test_config_list_and_info(capsys):
     assert main(["config", "list"]) == 0
-    assert "deeplabv3plus_xception65_voc" in capsys.readouterr().out
+    assert "voc/deeplabv3plus" in capsys.readouterr().out
     assert main(["config", "info", "quickstart", "--cfg-options", "model.backbone.depth=65"]) == 0
     assert "depth=65" in capsys.readouterr().out
 

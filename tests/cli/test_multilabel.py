@@ -35,7 +35,7 @@ def test_training_keeps_the_best_by_map_and_the_counted_weights(trained):
 
 
 def test_eval_by_the_saved_config_gives_the_number_of_the_run(trained, capsys):
-    config = f"{trained}/run/xception_multilabel_quickstart.py"
+    config = f"{trained}/run/xception_multilabel.py"
     assert main(["eval", config, f"{trained}/run", "--worst", "2"]) == 0
     shown = capsys.readouterr().out
     assert "MAP@100" in shown and "triangle" in shown
