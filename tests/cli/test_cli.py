@@ -106,7 +106,8 @@ def test_dry_run_leaves_nothing(trained, tmp_path, monkeypatch, capsys):
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(trained, tmp_path):
     """Dropout, augmentation, BatchNorm and AdamW's moments included: bit for bit."""
     common = ["train", "quickstart", "--data-root", f"{trained}/shapes", "--work-dir", f"{tmp_path}/run"]
-    assert main([*common, *TINY, "train_cfg.max_iters=3"]) == 0
+    half = ["train_cfg.max_iters=3", "param_scheduler.1.end=7"]  # the rates of the whole run
+    assert main([*common, *TINY, *half]) == 0
     assert main([*common, "--resume", *TINY]) == 0
     resumed, unbroken = (
         torch.load(f"{run}/iter_6.pth", weights_only=True) for run in (tmp_path / "run", trained / "run")
