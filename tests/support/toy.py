@@ -153,8 +153,9 @@ def main() -> None:
     cfg = toy_config(args.max_iters, args.workers, args.ema, (act,) if args.signal else ())
     runner = train(cfg, work_dir=args.work_dir, launcher=args.launcher)
     if args.launcher != "none":
-        state = {name: value.tolist() for name, value in runner.model.module.named_parameters()}
-        torch.save(dict(state=state, rank=runner.rank), args.work_dir / f"rank{runner.rank}.pt")
+        state = {name: value.tolist() for name, value in runner.model.named_parameters()}
+        threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+        torch.save(dict(state=state, threads=threads), args.work_dir / f"rank{runner.rank}.pt")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """The process group of a run, and warnings that are of no use in it."""
 
+import gc
 import warnings
 from contextlib import contextmanager
 
 import torch
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 
 NOISE = (  # warnings of torch about code of mmengine 0.10.7, and about pinned memory on a CPU
     r".*GradScaler.*is deprecated",
@@ -40,3 +43,14 @@ def processes(cfg: Config):
     yield  # after an error the group stays open: other ranks may wait in it, and torchrun ends them
     if ours and group.is_initialized():
         group.destroy_process_group()
+
+
+def unwrap_model(runner: Runner) -> None:
+    """Take the model out of DistributedDataParallel, once the runner has done its work.
+
+    The wrapper keeps the process group alive. A thread of gloo that still runs while the interpreter ends can abort
+    the process ("terminate called without an active exception").
+    """
+    if is_model_wrapper(runner.model):
+        runner.model = runner.model.module
+        gc.collect()  # wrapper and reducer refer to each other

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from xseg.config import config_name, fill_context, fill_num_classes, load_config
 from xseg.engine import keep_freed_memory
-from xseg.engine.processes import processes, quiet
+from xseg.engine.processes import processes, quiet, unwrap_model
 from xseg.engine.runner import build_runner
 from xseg.evaluation import Metric
 from xseg.run.load import resolve_weights, without_downloads
@@ -87,6 +87,7 @@ def run_test(
             weights=str(weights.path),
         )
         report.write(out)
+        unwrap_model(runner)
     return report
 
 

@@ -19,7 +19,7 @@ from xseg.data.balance import balanced_label_weights, balanced_weights
 from xseg.engine import StopOnSignalHook, find_resumable, keep_freed_memory, read_checkpoint
 from xseg.engine.checkpoint import check_resumable
 from xseg.engine.loops import check_schedule
-from xseg.engine.processes import processes, quiet
+from xseg.engine.processes import processes, quiet, unwrap_model
 from xseg.engine.resume import check_settings, check_work_dir, clear_work_dir
 from xseg.engine.runner import build_runner
 from xseg.engine.saving import settings_of
@@ -46,6 +46,8 @@ def train(
     overrides: dict | None = None,
 ) -> Runner:
     """Train a model as the config says; returns mmengine's Runner after the last iteration.
+
+    `runner.model` is the model itself, also after a run of several processes.
 
     Args:
         config: a mmengine Config, or the path or name of one.
@@ -129,6 +131,7 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
                 if isinstance(hook, StopOnSignalHook):
                     hook.restore()
         _report(runner)
+        unwrap_model(runner)
     if getattr(runner, "stopped_by_signal", None):
         raise SystemExit(128 + runner.stopped_by_signal)
     return runner
