@@ -5,7 +5,6 @@ Topology, taps and ReLUs follow the released code and weights (TensorFlow `resea
 they differ from the paper's text. Tests hold it equal to that program and to timm.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -157,8 +156,7 @@ class AlignedXception(Trunk):
         self.taps = {index: f"c{level}" for level, index in enumerate(strided, start=1)}  # block -> its tap's level
         self.level_channels = {level: self.rows[index].channels[1] for index, level in self.taps.items()}
         self.level_channels["c5"] = previous
-        cuts = (0, strided[0] + 1, strided[1] + 1, strided[3], len(self.rows))  # the middle flow counts to C4
-        self.stages = [[self.stem], *([*self.blocks[a:b]] for a, b in itertools.pairwise(cuts))]
+        self.stage_ends = (strided[0] + 1, strided[1] + 1, strided[3], len(self.rows))  # the middle flow counts to C4
         init_truncated_normal(self)
         self.set_output_stride(output_stride)
         self.train()

@@ -5,9 +5,11 @@ last level keeps stride 16; at 8 the last two keep stride 8. Convolutions past t
 """
 
 import inspect
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 LEVELS = ("c1", "c2", "c3", "c4", "c5")
@@ -80,12 +82,14 @@ def _members(protocol: type) -> dict[str, object]:
 class Trunk(nn.Module):
     """Base class of the backbones in this package; keeps the contract `Backbone`.
 
-    A subclass sets `level_channels` and `stages` (modules in order of depth: the stem, then what leads to C2, C3, C4,
-    C5) and implements `_apply_output_stride`, then calls `set_output_stride` at the end of its constructor.
+    A subclass sets `level_channels`, `stem`, `blocks` and `stage_ends` (the number of blocks up to C2, C3, C4 and C5),
+    implements `_apply_output_stride`, and calls `set_output_stride` at the end of its constructor.
     """
 
     level_channels: dict[str, int]
-    stages: list[list[nn.Module]]
+    stem: nn.Module
+    blocks: nn.ModuleList
+    stage_ends: Sequence[int]
 
     def __init__(self, out: Sequence[str], frozen_stages: int, frozen_bn: bool):
         super().__init__()
@@ -117,13 +121,21 @@ class Trunk(nn.Module):
     def train(self, mode: bool = True):
         """As `nn.Module.train`, except that frozen stages and frozen BatchNorm stay as they are."""
         super().train(mode)
-        for module in (m for stage in self.stages[: self.frozen_stages] for m in stage):
-            module.eval().requires_grad_(False)
+        for stage in self._stages()[: self.frozen_stages]:
+            stage.eval().requires_grad_(False)
         if self.frozen_bn:
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval().requires_grad_(False)
         return self
+
+    def _stages(self) -> list[nn.Module]:
+        """The stem, then the blocks that lead to C2, C3, C4 and C5."""
+        return [self.stem, *(self.blocks[a:b] for a, b in itertools.pairwise((0, *self.stage_ends)))]
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` compiles: the operations of `forward` at the present output stride and mode."""
+        return torch.fx.symbolic_trace(self)
 
 
 def dilate(strides: Iterable[int], output_stride: int) -> Iterator[tuple[int, int]]:

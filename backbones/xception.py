@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -211,8 +210,7 @@ class Xception(Trunk):
             previous = row.channels[-1]
             if index in self.taps:
                 self.level_channels[self.taps[index]] = previous
-        cuts = (0, *(end + 1 for end in ends))
-        self.stages = [[self.stem], *([*self.blocks[a:b]] for a, b in pairwise(cuts))]
+        self.stage_ends = tuple(end + 1 for end in ends)
         init_truncated_normal(self)
         self.set_output_stride(output_stride)
         self.train()
