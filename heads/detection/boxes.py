@@ -113,9 +113,9 @@ def suppress(boxes_xyxy: Tensor, scores: Tensor, groups: Tensor, num_groups: int
 def nms_by_group(boxes_xyxy: Tensor, scores: Tensor, groups: Tensor, num_groups: int, iou: float) -> Tensor:
     """(L,) bool: the boxes (L, 4) that NMS within each group leaves.
 
-    The groups are handled one after the other. Moving the boxes of each group by an offset would take one call, but
-    rounds them, up to 1/64 pixel with 80 classes. An operator of its own, because export cannot follow this loop: ONNX
-    has suppression by class as one operator (see `xseg.deploy.onnx`).
+    The groups are handled one after the other. torchvision's `batched_nms` moves the boxes of each group by an offset
+    instead, which rounds them by up to 1/64 pixel with 80 classes and keeps other boxes. This is an operator of its own
+    because export cannot follow the loop: ONNX has suppression by class as one operator (see `xseg.deploy.onnx`).
     """
     kept = torch.zeros_like(groups, dtype=torch.bool)
     sizes = [size for size in groups.bincount().tolist() if size]

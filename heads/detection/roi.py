@@ -70,7 +70,10 @@ class MaskHead(nn.Module):
 def pool(maps: Sequence[Tensor], strides: Sequence[int], rois: Sequence[Tensor], size: int) -> Tensor:
     """RoIAlign of each image's regions (R_i, 4), from the map whose stride fits a region's size -> (R, C, size, size).
 
-    Two samples a cell and side. A map's pixel k is taken to lie at k * stride, where our backbones have it.
+    Two samples per cell and side. Pixel k of a map lies at k * stride, as in our backbones.
+
+    torchvision's `MultiScaleRoIAlign` gives the same values for strides that double from map to map. Where a stride
+    is left out (C2 and C5) it reads the wrong map or none. It reads half-precision maps only under autocast.
     """
     boxes = torch.cat(list(rois))
     images = torch.repeat_interleave(torch.tensor([len(r) for r in rois], device=boxes.device))

@@ -4,11 +4,11 @@ import pytest
 import torch
 from crowds import SIZE_HW, crowded
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d, nms
+from torchvision.ops import FrozenBatchNorm2d, batched_nms, nms
 
 from heads import FCOS
 from heads.contract import Selection
-from heads.detection.boxes import NORMS, clip, select, tower
+from heads.detection.boxes import NORMS, clip, nms_by_group, select, tower
 
 KINDS = {"none": (), "group": (nn.GroupNorm,), "batch": (nn.BatchNorm2d,), "frozen": (FrozenBatchNorm2d,)}
 
@@ -41,6 +41,14 @@ def one_class_at_a_time(scores: torch.Tensor, boxes: torch.Tensor, rule: Selecti
         rows = (column > rule.score_threshold).nonzero().squeeze(1)
         kept += [(label, row) for row in rows[nms(boxes[rows], column[rows], rule.nms_iou)].tolist()]
     return sorted(kept, key=lambda pair: -scores[pair[1], pair[0]])
+
+
+def test_nms_does_not_round_boxes():
+    """The second box covers 50.00001 % of the first, above the threshold of 50 %; moved by 79 * 1,601 pixels, 50 %."""
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 5.00001], [1500.0, 1500.0, 1600.0, 1600.0]])
+    scores, groups = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([79, 79, 0])
+    assert nms_by_group(boxes, scores, groups, 80, 0.5).tolist() == [True, False, True]
+    assert batched_nms(boxes, scores, groups, 0.5).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 80, 1203])

@@ -157,6 +157,16 @@ def test_regions_are_read_from_torchvisions_levels():
     assert judge.map_levels(rois).unique().tolist() == [0, 1, 2, 3]
 
 
+def test_regions_between_two_strides_are_read_from_the_finer_map():
+    """With C2 and C5 alone. torchvision's module takes C5 for the map at stride 8, and gives zeros for larger regions."""
+    maps, strides = [torch.full((1, 1, 768 // stride, 768 // stride), float(stride)) for stride in (4, 32)], (4, 32)
+    boxes = torch.tensor([[0.0, 0, side, side] for side in (50, 112, 200, 300, 447, 449, 700)])
+    pooled = pool(maps, strides, [boxes], 7)
+    assert pooled.mean((1, 2, 3)).tolist() == [4, 4, 4, 4, 4, 32, 32]
+    theirs = MultiScaleRoIAlign([*"25"], 7, sampling_ratio=2)(dict(zip("25", maps, strict=True)), [boxes], [(768, 768)])
+    assert theirs.mean((1, 2, 3)).tolist() == [4, 32, 32, 0, 0, 0, 0]
+
+
 def test_pasted_masks_are_torchvisions():
     """Boxes inside, over every border, outside, tiny, and in halves of pixels."""
     torch.manual_seed(0)
