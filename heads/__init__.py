@@ -1,5 +1,6 @@
 """Heads: built from numbers (`in_channels`, `in_strides`, `num_classes`), `forward(features) -> logits`."""
 
+from backbones.registry import register
 from heads.classification import ClassificationHead
 from heads.detection.fcos import FCOS
 from heads.detection.fpn import FPN
@@ -20,3 +21,5 @@ __all__ = [
     "MaskRCNN",
     "RetinaNet",
 ]
+
+register(ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, FCOS, FPN, FasterRCNN, MaskRCNN, RetinaNet)

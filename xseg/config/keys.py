@@ -20,7 +20,13 @@ BUILDER_KEYS = {
     "optimizer",  # of an optimizer wrapper, as the next two
     "paramwise_cfg",
     "constructor",
-    "init_cfg",
+}
+# Keys of OpenMMLab's configs -> what sets the same here: arguments of a class, then keys of the config.
+OPENMMLAB_KEYS = {
+    "norm_cfg": (("bn_eps", "bn_momentum", "frozen_bn", "norm"), "sync_bn=True of the config"),
+    "norm_eval": (("frozen_bn",), None),
+    "init_cfg": (("pretrained", "weights"), "load_from=… of xseg.train"),
+    "pretrained": ((), "load_from=… of xseg.train"),
 }
 RUNNER_KEYS = {  # read by the Runner, not its arguments
     "activation_checkpointing",
@@ -51,7 +57,8 @@ def check_config(cfg: Config, source: str | os.PathLike = "config") -> None:
             if allowed is not None and key not in allowed:
                 owner = getattr(node.get("type"), "__name__", node.get("type")) or place
                 raise KeyError(
-                    f"{source}: unknown key {place}.{key}{suggest(key, allowed)}; {owner} has no such argument"
+                    f"{source}: unknown key {place}.{key}{same_here(key, allowed) or suggest(key, allowed)}; "
+                    f"{owner} has no such argument"
                 )
 
 
@@ -136,6 +143,13 @@ def suggest(word: str, choices: Iterable[str], prefix: str = "") -> str:
     """`; did you mean …?` or nothing."""
     close = difflib.get_close_matches(word, sorted(map(str, choices)), n=1)
     return f"; did you mean {'.'.join(filter(None, (prefix, close[0])))!r}?" if close else ""
+
+
+def same_here(key: str, allowed: set[str]) -> str:
+    """`; use … instead` for a key of OpenMMLab's configs, or nothing."""
+    names, otherwise = OPENMMLAB_KEYS.get(key, ((), None))
+    ours = [*(name for name in names if name in allowed), *([otherwise] if otherwise else [])]
+    return f"; use {', '.join(ours)} instead" if ours else ""
 
 
 def dicts(node: object, place: str = "") -> Iterator[tuple[str, dict]]:

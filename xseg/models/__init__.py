@@ -1,8 +1,9 @@
 """Models and what they are made of. Importing this registers every public class by name in mmengine's MODELS."""
 
-from mmengine.registry import MODELS
+import mmengine.registry  # noqa: F401  # register() needs it
 
 from backbones import AlignedXception, PreactXception, Xception
+from backbones.registry import register
 from heads import (
     FCOS,
     ClassificationHead,
@@ -42,5 +43,4 @@ __all__ = [
 
 _BACKBONES = (AlignedXception, PreactXception, Xception)
 _HEADS = (ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, FCOS, FasterRCNN, MaskRCNN, RetinaNet)
-for _cls in (*_BACKBONES, *_HEADS, *(globals()[name] for name in __all__)):
-    MODELS.register_module(module=_cls)
+register(*_BACKBONES, *_HEADS, *(globals()[name] for name in __all__))

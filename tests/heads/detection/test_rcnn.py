@@ -158,7 +158,7 @@ def test_regions_are_read_from_torchvisions_levels():
 
 
 def test_regions_between_two_strides_are_read_from_the_finer_map():
-    """With C2 and C5 alone. torchvision's module takes C5 for the map at stride 8, and gives zeros for larger regions."""
+    """With C2 and C5 alone. torchvision's module takes C5 for stride 8, and gives zeros for larger regions."""
     maps, strides = [torch.full((1, 1, 768 // stride, 768 // stride), float(stride)) for stride in (4, 32)], (4, 32)
     boxes = torch.tensor([[0.0, 0, side, side] for side in (50, 112, 200, 300, 447, 449, 700)])
     pooled = pool(maps, strides, [boxes], 7)
