@@ -1,4 +1,4 @@
-"""Backbones, on torch alone: `forward(images) -> list[Tensor]`, with `channels`, `strides` and `output_stride`."""
+"""Backbones, which need only torch: `forward(images) -> list[Tensor]`; contract in `backbones.contract`."""
 
 from backbones.aligned_xception import AlignedXception
 from backbones.inception import InceptionTowers

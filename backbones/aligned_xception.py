@@ -1,8 +1,8 @@
 """Aligned Xception 41, 65 and 71: Xception without max-pooling, dilatable, as DeepLabv3+ uses it.
 
 Paper: Chen et al. 2018, "Encoder-Decoder with Atrous Separable Convolution" (arXiv:1802.02611), Fig. 4.
-Topology, taps and ReLUs follow the released code and weights (TensorFlow `research/deeplab/core/xception.py`) where
-they differ from the paper's text. Tests hold it equal to that program and to timm.
+Where paper and release differ, topology, taps and ReLUs follow the released code and weights (TensorFlow
+`research/deeplab/core/xception.py`). Tests compare the outputs with that program and with timm.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     channels: tuple[int, int, int]  # outputs of the three
     stride: int = 1  # taken by the third, and by the shortcut
     skip: str = "sum"  # "conv": 1x1 projection | "sum": identity | "none"
-    relu: str = "before"  # each separable convolution, or "after" both of its BatchNorms
+    relu: str = "before"  # of `SeparableConv`
 
 
 MIDDLE = Row((728, 728, 728))
@@ -52,8 +52,8 @@ DEPTHS = {
 class Block(nn.Module):
     """Three separable convolutions and a shortcut around them.
 
-    Returns the block's output and, for the pyramid, the output of the second convolution: the last map before the
-    stride, where DeepLab's decoder and timm's feature pyramid tap.
+    Returns the block's output and the output of its second convolution, the last map before the stride. DeepLab's
+    decoder and timm's `features_only` read the latter.
     """
 
     def __init__(self, in_channels: int, row: Row, drop_path: float, **bn):
@@ -89,22 +89,23 @@ class AlignedXception(Trunk):
     """Aligned Xception as a backbone.
 
     Shapes: (N, in_channels, H, W) -> one (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])) per level.
-    Levels at width 1: C1 128, C2 256, C3 728, C4 1024, C5 2048 channels. C1..C4 are the outputs of the second
-    separable convolution in the block that strides next.
+    Levels at width 1: C1 128, C2 256, C3 728, C4 1024, C5 2048 channels. C1..C4 are outputs of the second separable
+    convolution of a strided block.
 
     Args:
         depth: 41, 65 or 71.
-        output_stride: 32 as a classifier; 16 or 8 to keep resolution and dilate instead.
+        output_stride: 32 as for classification; 16 or 8 for finer maps, by dilation.
         out: levels to return.
-        width: factor on every channel count, rounded to multiples of 8.
+        width: factor on every channel count; counts are rounded to multiples of 8.
         multi_grid: factors on the atrous rates of the last block's three convolutions.
-        taps: "before_relu" as TensorFlow's DeepLab reads C1..C4 (its decoder weights fit only these), or
-            "after_relu" as timm's `features_only` gives them. C5 ends in a ReLU either way.
-        drop_path: stochastic depth; probability of dropping a residual branch, rising linearly with depth to this.
+        taps: C1..C4 "before_relu" as in TensorFlow's DeepLab, whose decoder weights fit only these, or "after_relu" as
+            in timm's `features_only`. C5 ends in a ReLU in both cases.
+        drop_path: stochastic depth: the probability that a residual branch is dropped rises linearly with depth, from
+            0 to this value.
         checkpointing: recompute each block in the backward pass instead of storing its activations.
-        frozen_stages: how many stages to freeze, counting the stem as the first; see `Trunk`.
-        frozen_bn: keep BatchNorm's statistics and parameters as they are, also after `.train()`.
-        bn_eps: 1e-3 is part of the published weights.
+        frozen_stages: number of stages to freeze; the stem is the first, the blocks up to C2 the second.
+        frozen_bn: keep BatchNorm's statistics and parameters, also after `.train()`.
+        bn_eps: the published weights need 1e-3.
         bn_momentum: weight of the new batch. Published training: 3e-4 (TensorFlow's decay 0.9997), which needs
             pretrained statistics or some 10,000 steps to settle.
     """
@@ -156,7 +157,7 @@ class AlignedXception(Trunk):
         self.taps = {index: f"c{level}" for level, index in enumerate(strided, start=1)}  # block -> its tap's level
         self.level_channels = {level: self.rows[index].channels[1] for index, level in self.taps.items()}
         self.level_channels["c5"] = previous
-        self.stage_ends = (strided[0] + 1, strided[1] + 1, strided[3], len(self.rows))  # the middle flow counts to C4
+        self.stage_ends = (strided[0] + 1, strided[1] + 1, strided[3], len(self.rows))  # C4 includes the middle flow
         init_truncated_normal(self)
         self.set_output_stride(output_stride)
         self.train()
@@ -172,7 +173,7 @@ class AlignedXception(Trunk):
             if self.taps.get(index) in self.out:
                 levels[self.taps[index]] = self.tap_relu(tap)
                 if self.taps[index] == self.out[-1]:
-                    break  # nothing deeper was asked for
+                    break  # no deeper level is in `out`
         levels["c5"] = x
         return [levels[level] for level in self.out]
 
@@ -189,7 +190,7 @@ class AlignedXception(Trunk):
 
 
 def drop_path(x: Tensor, probability: float) -> Tensor:
-    """Zero whole samples of a residual branch and scale the others, so that the expectation stays."""
+    """Set whole samples of a residual branch to zero and scale the others, which keeps the expected value."""
     keep = 1 - probability
     mask = torch.rand(x.shape[0], 1, 1, 1, device=x.device) < keep
     return x * (mask / keep).to(x.dtype)

@@ -105,11 +105,11 @@ class Trunk(nn.Module):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Input pixels per output pixel of each level, as they truly are at this output stride."""
+        """Input pixels per output pixel of each level at the present output stride."""
         return tuple(min(LEVEL_STRIDES[level], self.output_stride) for level in self.out)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Trade strides for dilation or back; weights and their names stay the same."""
+        """Replace strides by dilation or the reverse; weights and their names stay the same."""
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         self.output_stride = output_stride
@@ -119,7 +119,7 @@ class Trunk(nn.Module):
         raise NotImplementedError
 
     def train(self, mode: bool = True):
-        """As `nn.Module.train`, except that frozen stages and frozen BatchNorm stay as they are."""
+        """As `nn.Module.train`, but frozen stages and frozen BatchNorms stay in eval mode and untrained."""
         super().train(mode)
         for stage in self._stages()[: self.frozen_stages]:
             stage.eval().requires_grad_(False)
@@ -139,9 +139,9 @@ class Trunk(nn.Module):
 
 
 def dilate(strides: Iterable[int], output_stride: int) -> Iterator[tuple[int, int]]:
-    """(stride, atrous rate) of each block behind a stem of stride 2, so that nothing gets coarser than output_stride.
+    """(stride, atrous rate) of each block behind a stem of stride 2; no map gets coarser than `output_stride`.
 
-    A block that would stride past it keeps stride 1 and the rate so far; the rate of those behind it doubles instead.
+    A block that would exceed it gets stride 1 and keeps the present rate. The blocks behind it get twice that rate.
     """
     current, rate = 2, 1
     for stride in strides:
@@ -161,7 +161,7 @@ def check_levels(out: Sequence[str]) -> tuple[str, ...]:
 
 
 def scale_channels(channels: int, width: float, divisor: int = 8) -> int:
-    """`channels * width`, rounded to a multiple of `divisor`: of 8, so that every kernel stays aligned."""
+    """`channels * width`, rounded to a multiple of `divisor`; kernels load multiples of 8 with wide instructions."""
     if not 0 < width < float("inf"):
         raise ValueError(f"width must be a number above 0, got {width}")
     return max(divisor, round(channels * width / divisor) * divisor)

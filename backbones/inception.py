@@ -1,7 +1,8 @@
-"""The Inception module as Chollet simplifies it, on its way to Xception.
+"""The simplified Inception module from which Xception is derived.
 
-Paper: Chollet 2017 (arXiv:1610.02357), Fig. 2 (towers), Fig. 3 (the same as one 1x1 convolution and segments of its
-channels) and Fig. 4 (one segment a channel). Fig. 3 and 4 are `PlainSeparableConv(order="pointwise_first")`.
+Paper: Chollet 2017 (arXiv:1610.02357). Fig. 2: towers. Fig. 3: the same function as one 1x1 convolution, then a 3x3
+convolution of segments of its channels. Fig. 4: one segment per channel. Fig. 3 and 4 are
+`PlainSeparableConv(order="pointwise_first")`.
 """
 
 import torch
@@ -11,9 +12,9 @@ from backbones.xception import PlainSeparableConv
 
 
 class InceptionTowers(nn.Module):
-    """Towers of a 1x1, then a 3x3 convolution, side by side; concatenated, then BatchNorm (Fig. 2).
+    """Parallel towers of a 1x1 and a 3x3 convolution; their outputs are concatenated, then BatchNorm (Fig. 2).
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W); each tower gives out_channels / num_towers.
+    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W); each tower has out_channels / num_towers outputs.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class InceptionTowers(nn.Module):
         return self.bn(torch.cat([tower(x) for tower in self.towers], 1))
 
     def merged(self) -> PlainSeparableConv:
-        """The same function with the same weights as one 1x1 convolution, then one over segments (Fig. 3)."""
+        """The same function and weights as one 1x1 convolution, then a 3x3 convolution of segments (Fig. 3)."""
         first, second = (torch.cat([tower[place].weight for tower in self.towers]) for place in (0, 1))
         segments = None if second.shape[1] == 1 else len(self.towers)
         in_channels, out_channels = first.shape[1], len(second)

@@ -1,4 +1,4 @@
-"""Convolution, BatchNorm and the depthwise separable convolution that every network here is made of.
+"""Convolution with BatchNorm, and the depthwise separable convolution: the layers of every network here.
 
 Paper: Chollet 2017 (arXiv:1610.02357); with BatchNorm between the two halves: Chen et al. 2018 (arXiv:1802.02611).
 """
@@ -38,8 +38,10 @@ class PointwiseConv(nn.Conv2d):
 class ConvBN(nn.Sequential):
     """Convolution without bias, BatchNorm, and ReLU unless `relu=False`.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)); padding is symmetric,
-    `(kernel_size - 1) / 2` pixels on every side unless `padding` says otherwise.
+    Shapes: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
+
+    Args:
+        padding: pixels on every side; default `(kernel_size - 1) / 2`.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class SeparableConv(nn.Module):
     """3x3 depthwise, then 1x1 pointwise convolution, each followed by BatchNorm.
 
     Shapes: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
-    Padding is `dilation` pixels on every side, as in DeepLab; TF "SAME" would pad even sizes on one side only.
+    Padding is `dilation` pixels on every side, as in DeepLab. TensorFlow's "SAME" pads even sizes on one side only.
 
     Args:
         stride: of the depthwise convolution, in pixels of its input.
@@ -81,7 +83,7 @@ class SeparableConv(nn.Module):
         relu: "before" the depthwise convolution (entry and middle flow), or "after" each BatchNorm (end of the exit
             flow, ASPP, decoder).
 
-    Source: Chen et al. 2018 (arXiv:1802.02611), Fig. 3 and 4; which ReLU stands where follows the released code.
+    Source: Chen et al. 2018 (arXiv:1802.02611), Fig. 3 and 4; the places of the ReLUs follow the released code.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class SeparableConv(nn.Module):
         self.depthwise_bn = nn.BatchNorm2d(in_channels, eps=bn_eps, momentum=bn_momentum)
         self.pointwise = PointwiseConv(in_channels, out_channels)
         self.pointwise_bn = nn.BatchNorm2d(out_channels, eps=bn_eps, momentum=bn_momentum)
-        # Never in place before the convolutions: the block's shortcut still reads the same tensor.
+        # Not in place: the block's shortcut reads the same tensor.
         self.relu_before = nn.ReLU() if relu == "before" else nn.Identity()
         self.relu_after = nn.ReLU() if relu == "after" else nn.Identity()
         set_dilation(self.depthwise, dilation)
@@ -116,8 +118,10 @@ class SeparableConv(nn.Module):
 
 
 def set_dilation(conv: nn.Conv2d, dilation: int, dilation_w: int | None = None) -> None:
-    """Give a 3x3 convolution another atrous rate (vertical and, if it differs, horizontal) and the padding that keeps
-    its output size."""
+    """Set the atrous rate of a 3x3 convolution, and the padding that keeps its output size.
+
+    `dilation` is the vertical rate, and the horizontal one too unless `dilation_w` is given.
+    """
     conv.dilation = conv.padding = (dilation, dilation if dilation_w is None else dilation_w)
 
 

@@ -1,6 +1,6 @@
 """Aligned Xception 41 and 65 with pre-activation: BatchNorm and ReLU before each separable convolution, none after.
 
-The variant is timm's (`xception41p`, `xception65p`, trained by Ross Wightman); tests hold it equal to that library.
+The variant is timm's (`xception41p`, `xception65p`, trained by Ross Wightman). Tests compare the outputs with timm.
 Pre-activation: He et al. 2016 (arXiv:1603.05027).
 """
 
@@ -31,7 +31,10 @@ class BNSeparableConv(nn.Module):
 
 
 class PreactBlock(nn.Module):
-    """Three of them; the shortcut reads what the first one's ReLU gives. Returns as `aligned_xception.Block`."""
+    """Three `BNSeparableConv` and a shortcut, which starts behind the first ReLU.
+
+    Returns the same two maps as `aligned_xception.Block`.
+    """
 
     def __init__(self, in_channels: int, row: Row, drop_path: float, **bn):
         super().__init__()
@@ -61,10 +64,10 @@ class PreactBlock(nn.Module):
 
 
 class PreactXception(AlignedXception):
-    """Pre-activation aligned Xception as a backbone; arguments, levels and channels as of `AlignedXception`.
+    """Pre-activation aligned Xception as a backbone; arguments, levels and channels as in `AlignedXception`.
 
-    C1..C4 are tapped before the next BatchNorm and ReLU; C5 ends in a ReLU. Depth 71 was never published.
-    The weights of timm's xception41p want `bn_eps=1e-5`, those of xception65p 1e-3.
+    C1..C4 are taken before the next BatchNorm and ReLU; C5 ends in a ReLU. Depth 71 was never published.
+    timm's weights of xception41p need `bn_eps=1e-5`, those of xception65p 1e-3.
     """
 
     block_type = PreactBlock

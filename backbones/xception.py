@@ -1,10 +1,10 @@
 """The original Xception: 36 convolution layers in 14 modules, here also dilated and with a SAME-padded stem.
 
-Around it the space that the paper explores: without residuals (Fig. 9), with an activation inside a separable
-convolution (Fig. 10), the order of its two halves (Section 1.2), and what lies between it and a regular convolution.
+Options give the paper's variants: without residuals (Fig. 9), an activation inside a separable convolution (Fig. 10),
+the order of its two halves (Section 1.2), and segments, between a separable and a regular convolution (Section 1.2).
 
 Paper: Chollet 2017, "Xception: Deep Learning with Depthwise Separable Convolutions" (arXiv:1610.02357), Fig. 5.
-Tests hold it equal to keras.applications (`pool_padding="tensorflow"`) and to timm's `legacy_xception`.
+Tests compare the outputs with keras.applications (`pool_padding="tensorflow"`) and with timm's `legacy_xception`.
 """
 
 from bisect import bisect_left
@@ -23,7 +23,7 @@ from backbones.layers import ConvBN, DepthwiseConv, PointwiseConv, set_dilation,
 
 
 class Row(NamedTuple):
-    """One module behind the stem: separable convolutions, max-pooling if strided, and a shortcut."""
+    """One module behind the stem: separable convolutions, max-pooling if the stride is 2, and a shortcut."""
 
     channels: tuple[int, ...]  # outputs of the separable convolutions
     stride: int = 1  # taken by the max-pooling, and by the shortcut
@@ -42,7 +42,7 @@ EXIT = (
     Row((728, 1024), stride=2, skip="conv"),  # 32
     Row((1536, 2048), skip="none", first_relu=False, last_relu=True),
 )
-STEP = 1e-4  # between the widths that `equal_width` tries
+STEP = 1e-4  # distance between the widths that `equal_width` tries
 ORDERS = ("depthwise_first", "pointwise_first")
 ACTIVATIONS = {None: None, "relu": nn.ReLU, "elu": nn.ELU}
 
@@ -53,11 +53,11 @@ class PlainSeparableConv(nn.Sequential):
     Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
 
     Args:
-        order: "pointwise_first" is the paper's extreme Inception module (Fig. 4).
-        activation: between the two: None, "relu" or "elu" (Fig. 10).
-        inner_bn: BatchNorm between the two, before the activation.
-        segments: the 3x3 convolution mixes channels within this many equal groups: 1 is a regular convolution, 3 an
-            Inception module (Fig. 3), None one segment a channel, a depthwise convolution.
+        order: "depthwise_first", or "pointwise_first" as in the paper's extreme Inception module (Fig. 4).
+        activation: between the two convolutions: None, "relu" or "elu" (Fig. 10).
+        inner_bn: BatchNorm between the two convolutions, before the activation.
+        segments: number of channel groups of the 3x3 convolution: 1 gives a regular convolution, 3 an Inception module
+            (Fig. 3), None one group per channel, a depthwise convolution.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class PlainSeparableConv(nn.Sequential):
 
 
 class Block(nn.Module):
-    """One row of the table."""
+    """The modules of one `Row`."""
 
     def __init__(self, in_channels: int, row: Row, pool_padding: str, separable: Callable[..., nn.Module], **bn):
         super().__init__()
@@ -124,7 +124,7 @@ class Block(nn.Module):
         return y + (self.shortcut(x) if self.row.skip == "conv" else x)
 
     def _pool(self, x: Tensor) -> Tensor:
-        """3x3 max-pooling; dilated where its stride has been traded for resolution."""
+        """3x3 max-pooling, dilated if the output stride replaces its stride by dilation."""
         before_h = before_w = self.rate
         if self.pool_padding == "tensorflow" and self.stride == 2:  # SAME pads even sizes right and below only
             before_h, before_w = x.shape[-2] % 2, x.shape[-1] % 2
@@ -135,22 +135,23 @@ class Block(nn.Module):
 class Xception(Trunk):
     """The original Xception as a backbone.
 
-    Shapes: (N, in_channels, H, W) -> one (N, channels[i], h, w) per level. With the SAME stem h = ceil(H / stride);
-    the VALID stem, as published, loses three pixels: 512 gives 253, 127, 64, 32, 16.
+    Shapes: (N, in_channels, H, W) -> one (N, channels[i], h, w) per level. With stem "same" h = ceil(H / stride). The
+    published stem "valid" loses three pixels: 512 gives 253, 127, 64, 32, 16.
     Levels at width 1: C1 64 (stem), C2 128, C3 256, C4 728 (module outputs), C5 2048 channels.
 
     Args:
-        output_stride: 32 as published; 16 or 8 to keep resolution and dilate convolutions and pooling instead.
+        output_stride: 32 as published; 16 or 8 for finer maps, by dilated convolutions and pooling.
         out: levels to return.
-        stem: "valid" padding as published, or "same" so that maps sit at input / stride, for dense prediction.
-        pool_padding: "symmetric" as in PyTorch ports (timm, Cadene) or "tensorflow" (Keras), which pads even sizes
+        stem: padding of the stem: "valid" as published, or "same" for maps of size input / stride.
+        pool_padding: "symmetric" as in PyTorch ports (timm, Cadene), or "tensorflow" (Keras), which pads even sizes
             on one side only. Weights trained with one lose accuracy with the other.
-        taps: C2..C4 "before_relu", or "after_relu" as timm's `features_only` gives them.
-        num_middle: modules of the middle flow.
-        residual: False drops every shortcut, and with it the modules' sums.
-        order, activation, inner_bn, segments: of every separable convolution, see `PlainSeparableConv`. With segments
-            all channels are rounded to multiples of them, instead of 8; `equal_width` tells the width to compare at.
-        width, in_channels, frozen_stages, frozen_bn, bn_eps, bn_momentum: as for `AlignedXception`.
+        taps: C2..C4 "before_relu", or "after_relu" as in timm's `features_only`.
+        num_middle: number of modules in the middle flow.
+        residual: False removes all shortcuts and their sums.
+        order, activation, inner_bn, segments: of every separable convolution, see `PlainSeparableConv`. With segments,
+            channel counts are rounded to multiples of them instead of 8; `equal_width` gives the width for a comparison
+            at equal parameters.
+        width, in_channels, frozen_stages, frozen_bn, bn_eps, bn_momentum: as in `AlignedXception`.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class Xception(Trunk):
         self.rows = (*ENTRY, *[MIDDLE] * num_middle, *EXIT)
         strided = [index for index, row in enumerate(self.rows) if row.stride == 2]
         ends = [*(index - 1 for index in strided[1:]), len(self.rows) - 1]  # the last row of each stride
-        self.taps = dict(zip(ends, ("c2", "c3", "c4", "c5"), strict=True))  # block -> its level; the stem gives C1
+        self.taps = dict(zip(ends, ("c2", "c3", "c4", "c5"), strict=True))  # block -> its level; C1 is the stem's
         separable = partial(
             PlainSeparableConv, order=order, activation=activation, inner_bn=inner_bn, segments=segments
         )
@@ -224,7 +225,7 @@ class Xception(Trunk):
             if level:
                 levels[level] = x if level == "c5" else self.tap_relu(x)
             if level == self.out[-1]:
-                break  # nothing deeper was asked for
+                break  # no deeper level is in `out`
         return [levels[level] for level in self.out]
 
     def _apply_output_stride(self, output_stride: int) -> None:
@@ -234,14 +235,14 @@ class Xception(Trunk):
 
 
 def equal_width(segments: int, width: float = 1.0, num_classes: int = 1000, **options) -> float:
-    """The width at which an `Xception` of that many segments, with a linear classifier on top, comes nearest to the
-    number of parameters that it has with one segment a channel at `width`.
+    """The width at which an `Xception` with `segments` has about as many parameters as one without, at `width`.
 
-    Found by bisection on the counted numbers over widths of four decimals. They rise in steps, as channels are
-    multiples of the segments; for up to 4 of them what stays is below 0.7 % at width 1, below 1 % at width 0.25.
+    Both include a linear classifier of `num_classes`. The search is a bisection over widths of four decimals. Channel
+    counts are multiples of the segments, so parameters rise in steps; for up to 4 segments the remaining difference is
+    below 0.7 % at width 1 and below 1 % at width 0.25.
 
     Args:
-        options: further arguments of both.
+        options: further arguments of both networks.
     """
 
     def count(width: float, segments: int | None) -> int:
@@ -249,8 +250,8 @@ def equal_width(segments: int, width: float = 1.0, num_classes: int = 1000, **op
             net = Xception(out=("c5",), width=width, segments=segments, **options)
         return sum(p.numel() for p in net.parameters()) + (net.channels[-1] + 1) * num_classes
 
-    aim = count(width, None)
+    target = count(width, None)
     steps = range(1, round(2 * width / STEP))
-    over = bisect_left(steps, aim, key=lambda step: count(step * STEP, segments))
-    around = [round(step * STEP, 4) for step in steps[max(0, over - 1) : over + 1]]
-    return min(around, key=lambda found: abs(count(found, segments) - aim))
+    above = bisect_left(steps, target, key=lambda step: count(step * STEP, segments))
+    candidates = [round(step * STEP, 4) for step in steps[max(0, above - 1) : above + 1]]
+    return min(candidates, key=lambda candidate: abs(count(candidate, segments) - target))
