@@ -1,4 +1,4 @@
-"""Heads: built from numbers (`in_channels`, `in_strides`, `num_classes`), `forward(features) -> logits`."""
+"""Heads, built from numbers: `in_channels`, `in_strides`, `num_classes`; their contracts are in `heads.contract`."""
 
 from backbones.registry import register
 from heads.classification import ClassificationHead

@@ -1,6 +1,7 @@
-"""The classifier on top of a backbone: global average pool, optional fully connected layers, dropout, one linear layer.
+"""The head that classifies images: global average pool, optional fully connected layers, dropout, one linear layer.
 
-Paper: Chollet 2017 (arXiv:1610.02357), Fig. 5; two layers of 4096 in its JFT experiments, dropout 0.5 on ImageNet.
+Paper: Chollet 2017 (arXiv:1610.02357), Fig. 5. Its JFT experiments have two layers of 4096, those on ImageNet dropout
+0.5.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ class ClassificationHead(nn.Module):
     """Shapes: features [..., (N, in_channels[-1], h, w)] -> logits (N, num_classes), from the deepest level.
 
     Args:
-        in_channels, in_strides: of the features, in their order; the model fills them from the backbone.
-        hidden: widths of the fully connected layers before the last, each with ReLU.
-        dropout: probability, before the last layer.
+        in_channels, in_strides: of the features; the model takes them from the backbone.
+        hidden: widths of the fully connected layers before the last one; each has a ReLU.
+        dropout: probability of dropout before the last layer.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class ClassificationHead(nn.Module):
         self.fc = nn.Linear(widths[-1], num_classes)
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """The pool takes any stride."""
+        """Does nothing: the pool takes maps of any stride."""
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self.fc(self.dropout(self.hidden(features[-1].mean((2, 3)))))

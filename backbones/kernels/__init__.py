@@ -1,1 +1,1 @@
-"""Depthwise and separable convolutions by kernels: on a CPU, and in Triton on a GPU."""
+"""Depthwise, pointwise and separable convolutions: one function each, which chooses a kernel of the CPU or GPU."""

@@ -1,11 +1,11 @@
 """3x3 depthwise convolutions on a GPU in Triton: dilated, strided, channels-last, forward and both gradients.
 
-Registered as operations of torch (`xseg::depthwise…`), so that `torch.compile` and `torch.export` see one operation
-with shapes and a gradient. All sums are in float32, whatever the type of the maps; all are deterministic: the weight
-gradient sums parts of the map to a table first, and then the table, without atomics.
+They are registered as operations of torch (`xseg::depthwise…`), so `torch.compile` and `torch.export` see one operation
+with shapes and a gradient. All sums are computed in float32. They are deterministic: the weight gradient first sums
+parts of the map into a table, then sums the table, without atomics.
 
-Blocks are squares of pixels, whose taps overlap in the cache. Compiled for an H100, every load is of 128 bits, nothing
-is spilled (tests/test_kernels.py); not measured on a GPU.
+A block is a rectangle of neighbouring pixels, whose taps share the cache. Compiled for an H100, all loads have 128 bits
+and no register is spilled (tests/test_kernels.py). Not measured on a GPU.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from torch import Tensor
 from backbones.kernels.dispatch import as_autocast
 from backbones.kernels.pixels_triton import convolved, load_pixels, offsets, place, unit_of
 
-CHANNELS = 64  # of a block: 128 bytes in half precision
-ROWS, COLUMNS = 4, 8  # of the pixels of a block: two a thread, which share its weights
-TILES = 16  # blocks whose weight gradients one program sums
+CHANNELS = 64  # per block: 128 bytes in half precision
+ROWS, COLUMNS = 4, 8  # of pixels per block: two per thread, which share the thread's weights
+TILES = 16  # blocks of pixels whose weight gradients one program sums
 
 
 def _output_hw(x: Tensor, stride: Sequence[int]) -> tuple[int, int]:
@@ -30,7 +30,7 @@ def _output_hw(x: Tensor, stride: Sequence[int]) -> tuple[int, int]:
 def _check(x: Tensor, weight: Tensor) -> None:
     if tuple(weight.shape) != (x.shape[1], 1, 3, 3) or x.dtype != weight.dtype:
         raise ValueError(
-            f"weight must be ({x.shape[1]}, 1, 3, 3) {x.dtype}, as x has these channels and this type; got "
+            f"weight must be ({x.shape[1]}, 1, 3, 3) {x.dtype} to fit the channels and type of x, got "
             f"{tuple(weight.shape)} {weight.dtype}"
         )
 
@@ -62,7 +62,7 @@ def _(x, weight, bias, stride, rate, relu):
 def depthwise_input_grad(
     grad: Tensor, weight: Tensor, size_hw: Sequence[int], stride: Sequence[int], rate: Sequence[int]
 ) -> Tensor:
-    """Gradient of x (N, channels, *size_hw) of `depthwise` without ReLU; grad is that of its output."""
+    """Gradient (N, channels, *size_hw) of the input of `depthwise` without ReLU; `grad` is that of its output."""
     grad = grad.contiguous(memory_format=torch.channels_last)
     out = _empty(grad, size_hw)
     taps = weight.reshape(-1, 9).t().contiguous()
@@ -122,7 +122,7 @@ depthwise.register_autograd(_backward, setup_context=_keep)
 def depthwise_on_gpu(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], rate: Sequence[int], relu: bool
 ) -> Tensor:
-    """`depthwise`, in the type of autocast where that is on, as `F.conv2d`."""
+    """`depthwise` in autocast's type where autocast is on, as in `F.conv2d`."""
     return depthwise(*as_autocast(x, weight), bias, stride, rate, relu)
 
 
@@ -136,7 +136,7 @@ def _sizes(source: Tensor, target: Tensor) -> tuple[int, ...]:
 
 
 def _grid(target: Tensor) -> tuple[int, int]:
-    """Blocks of pixels of all images, and blocks of channels."""
+    """Number of blocks of pixels in all images, and of blocks of channels."""
     return tiles_of(target), -(-target.shape[1] // CHANNELS)
 
 
@@ -167,7 +167,7 @@ def _convolve(
     COLUMNS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """A block of channels at some pixels of the output."""
+    """A block of channels of the output at a block of pixels."""
     channels, c = units * UNIT, tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     image, row, column, own = place(tl.program_id(0), out_h, out_w, ROWS, COLUMNS)
     top, left = row * stride_h - rate_h, column * stride_w - rate_w
@@ -195,7 +195,7 @@ def _convolve_back(
     COLUMNS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """A block of channels at some pixels of the input: from the outputs that saw them."""
+    """A block of channels of the input's gradient at a block of pixels, from the outputs that read these pixels."""
     channels, c = units * UNIT, tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     image, row, column, own = place(tl.program_id(0), out_h, out_w, ROWS, COLUMNS)
     total = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
@@ -230,7 +230,7 @@ def _correlate(
     COLUMNS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """The weight gradient of a block of channels from a part of the pixels; each is written once."""
+    """The weight gradient of a block of channels from `TILES` blocks of pixels; each part is written once."""
     part, channels = tl.program_id(0), units * UNIT
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     for tap_h in tl.static_range(3):

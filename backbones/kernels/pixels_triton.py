@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 def unit_of(x: Tensor) -> int:
-    """A divisor of the channels that the compiler is told, or it would load them one by one: 728 is 91 * 8."""
+    """A divisor of the channels for the compiler, which otherwise loads them one by one; 728 is 91 * 8."""
     return 8 if x.shape[1] % 8 == 0 else 1
 
 
 @triton.jit
 def place(tile, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Image, rows and columns of the pixels of a tile, counted through all images, and which of them are in the map."""
+    """Image, rows and columns of a tile's pixels, and which pixels lie in the map; tiles are counted over all images."""
     down, across = tl.cdiv(height, ROWS), tl.cdiv(width, COLUMNS)
     pixels = tl.arange(0, ROWS * COLUMNS)
     row = tile // across % down * ROWS + pixels // COLUMNS
@@ -22,13 +22,13 @@ def place(tile, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 
 @triton.jit
 def offsets(image, i, j, c, height, width, channels):
-    """(pixels, channels): where values of a map lie in its memory."""
+    """(pixels, channels) offsets of a map's values in memory."""
     return ((image * height + i) * width + j)[:, None] * channels + c[None, :]
 
 
 @triton.jit
 def load_pixels(source, image, i, j, c, height, width, channels, inside):
-    """(pixels, channels) of a map, 0 outside of it."""
+    """(pixels, channels) values of a map in float32, 0 outside of it."""
     inside = inside & (i >= 0) & (i < height) & (j >= 0) & (j < width)
     at = source + offsets(image, i, j, c, height, width, channels)
     return tl.load(at, mask=inside[:, None] & (c < channels)[None, :], other=0.0).to(tl.float32)
@@ -52,7 +52,7 @@ def convolved(
     WITH_BIAS: tl.constexpr,
     RELU: tl.constexpr,
 ):
-    """(pixels, channels) of the convolution, in float32, whose first taps lie in the rows `top` and columns `left`."""
+    """(pixels, channels) of the convolution in float32; the first tap of each pixel lies at row `top`, column `left`."""
     total = tl.zeros((top.shape[0], c.shape[0]), tl.float32)
     for tap in tl.static_range(9):
         i, j = top + tap // 3 * rate_h, left + tap % 3 * rate_w

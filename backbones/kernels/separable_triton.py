@@ -1,8 +1,8 @@
-"""A folded separable convolution as one kernel on a GPU in Triton, for prediction: the map between its two halves is
-never stored.
+"""A folded separable convolution as one Triton kernel for prediction, without a stored map between its two halves.
 
-Every block of output channels computes that map anew, nine products a value; so it pays where maps are large for their
-channels, and `pays` measures it. Sums are in float32; the map between is rounded to the type of the maps, as if stored.
+Every block of output channels computes that map again, nine products per value. This is faster where maps are large and
+channels are few; `pays` measures it. Sums are in float32. The inner map is rounded to the type of the maps, as if it
+were stored.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from torch import Tensor
 from backbones.kernels.depthwise_triton import depthwise
 from backbones.kernels.pixels_triton import convolved, offsets, place, unit_of
 
-ROWS, COLUMNS, OUTPUTS = 8, 8, 128  # pixels and output channels of a block
-CHANNELS = 32  # of the input, a step of the sum
+ROWS, COLUMNS, OUTPUTS = 8, 8, 128  # pixels and output channels per block
+CHANNELS = 32  # input channels per step of the sum
 
 _measured: dict[tuple, bool] = {}
 
@@ -34,10 +34,10 @@ def separable(
     rate: Sequence[int],
     relu: bool,
 ) -> Tensor:
-    """3x3 depthwise convolution padded by its rate, then 1x1 convolution, each with bias and, if `relu`, a ReLU.
+    """3x3 depthwise convolution padded by its rate, then 1x1 convolution; each with bias and, if `relu`, ReLU.
 
     Shapes: x (N, channels, H, W); depthwise_weight (channels, 1, 3, 3); weight (outputs, channels, 1, 1) ->
-    (N, outputs, ceil(H / stride), ceil(W / stride)), in channels-last memory. No gradient.
+    (N, outputs, ceil(H / stride), ceil(W / stride)) in channels-last memory. There is no gradient.
     """
     _check(x, depthwise_weight, weight)
     x = x.contiguous(memory_format=torch.channels_last)
@@ -59,10 +59,10 @@ def _(x, depthwise_weight, depthwise_bias, weight, bias, stride, rate, relu):
 
 
 def pays(x: Tensor, *rest) -> bool:
-    """Whether `separable` of these arguments is faster than its two halves: measured once for maps of about this size.
+    """Whether `separable` of these arguments is faster than `in_two`, measured once for maps of about this size.
 
-    While a CUDA graph is captured nothing can be measured: then it is what was measured before, or False. It is False
-    too where the GPU has not the shared memory, 97 KiB in half precision.
+    Nothing can be measured while a CUDA graph is captured: the result is then an earlier measurement, or False. It is
+    also False if the GPU lacks the shared memory, 97 KiB in half precision.
     """
     _, _, weight, _, stride, rate, _ = rest
     key = (x.device, x.dtype, x.numel().bit_length(), weight.shape, tuple(stride), tuple(rate))
@@ -79,13 +79,13 @@ def pays(x: Tensor, *rest) -> bool:
 
 
 def in_two(x, depthwise_weight, depthwise_bias, weight, bias, stride, rate, relu) -> Tensor:
-    """`separable` as a depthwise and a 1x1 convolution."""
+    """The same as `separable`, computed as a depthwise and a 1x1 convolution."""
     y = F.conv2d(depthwise(x, depthwise_weight, depthwise_bias, stride, rate, relu), weight, bias)
     return y.relu_() if relu else y
 
 
 def separable_on_gpu(*arguments) -> Tensor:
-    """`separable` in the form that is faster."""
+    """`separable` or `in_two`, whichever is faster."""
     return (separable if pays(*arguments) else in_two)(*arguments)
 
 
@@ -93,7 +93,7 @@ def _check(x: Tensor, depthwise_weight: Tensor, weight: Tensor) -> None:
     channels = x.shape[1]
     if tuple(depthwise_weight.shape) != (channels, 1, 3, 3) or tuple(weight.shape[1:]) != (channels, 1, 1):
         raise ValueError(
-            f"weights must be ({channels}, 1, 3, 3) and (outputs, {channels}, 1, 1), as x has these channels; got "
+            f"weights must be ({channels}, 1, 3, 3) and (outputs, {channels}, 1, 1) to fit the channels of x, got "
             f"{tuple(depthwise_weight.shape)} and {tuple(weight.shape)}"
         )
 
@@ -130,7 +130,7 @@ def _separable(
     OUTPUTS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """A block of output channels at some pixels."""
+    """A block of output channels at a block of pixels."""
     channels, outputs = units * UNIT, output_units * OUTPUT_UNIT
     k = tl.program_id(1) * OUTPUTS + tl.arange(0, OUTPUTS)
     image, row, column, own = place(tl.program_id(0), out_h, out_w, ROWS, COLUMNS)

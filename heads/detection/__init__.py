@@ -1,1 +1,1 @@
-"""Heads that find objects, with boxes and masks, and the parts that they share."""
+"""Heads that detect objects, as boxes or masks, and the parts that they share."""

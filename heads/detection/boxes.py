@@ -1,6 +1,6 @@
-"""What detectors share: towers of convolutions, flat predictions, box coding, and the choice of detections.
+"""Parts that all detection heads share: towers of convolutions, flat predictions, box coding, choice of detections.
 
-Boxes are xyxy in pixels of the image as fed to the model, positions are flat: (N, positions of all levels, …).
+Boxes are xyxy in pixels of the image as fed to the model. Predictions are flat: (N, positions of all levels, …).
 """
 
 import math
@@ -15,14 +15,14 @@ from heads.contract import Instances, Selection
 NORMS: dict[str, Callable[[int], nn.Module] | None] = {
     "none": None,
     "group": lambda channels: nn.GroupNorm(max(1, channels // 8), channels),  # 32 groups of 256 channels
-    "batch": nn.BatchNorm2d,  # SyncBN under `sync_bn` of a config
-    "frozen": FrozenBatchNorm2d,  # for a head that was trained before
+    "batch": nn.BatchNorm2d,  # becomes SyncBN if the config sets `sync_bn`
+    "frozen": FrozenBatchNorm2d,  # for a head with trained weights
 }
 MAX_LOG_SCALE = math.log(1000 / 16)  # a decoded box is at most this much larger than its anchor
 
 
 def tower(channels: int, num_convs: int, norm: str) -> nn.Sequential:
-    """3x3 convolutions, each with the norm of `NORMS` and a ReLU."""
+    """3x3 convolutions, each followed by a norm, one of `NORMS`, and a ReLU."""
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     layers: list[nn.Module] = []
@@ -42,7 +42,7 @@ def init_normal(module: nn.Module, std: float = 0.01) -> None:
 
 
 def init_prior(classifier: nn.Conv2d, probability: float = 0.01) -> None:
-    """Every class starts at this probability, so that the many negatives do not swamp the first steps."""
+    """Set the bias so that every class starts at this probability, as most positions are background."""
     nn.init.constant_(classifier.bias, -math.log((1 - probability) / probability))
 
 
@@ -53,7 +53,7 @@ def flatten(maps: Sequence[Tensor], size: int) -> Tensor:
 
 
 def encode(boxes_xyxy: Tensor, anchors_xyxy: Tensor) -> Tensor:
-    """(…, 4) boxes against (…, 4) anchors -> (…, 4): shift of the centre in anchor sizes, logarithm of the scale."""
+    """(…, 4) boxes, (…, 4) anchors -> (…, 4): shift of the centre in anchor sizes, logarithm of the scale."""
     centres, sizes = centre_and_size(boxes_xyxy)
     anchor_centres, anchor_sizes = centre_and_size(anchors_xyxy)
     return torch.cat(((centres - anchor_centres) / anchor_sizes, (sizes / anchor_sizes).log()), -1)
@@ -76,34 +76,36 @@ def centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
 def select(
     scores: Tensor, boxes_xyxy: Tensor, per_level: Sequence[int], size_hw: Sequence[int], rule: Selection
 ) -> Instances:
-    """Instances of one image: the best of each level above the threshold, clipped, then suppressed class by class.
+    """Detections of one image: the best scores of each level above the threshold, clipped, then NMS within each class.
 
-    Shapes: scores (positions, classes), boxes_xyxy (positions, 4); `per_level` counts the positions of each level.
+    Shapes: scores (positions, classes), boxes_xyxy (positions, 4). `per_level` is the number of positions per level.
     """
-    found = []
+    candidates = []
     num_classes = scores.shape[1]
-    # sizes are symbols while a model is exported: no min(), max() or tensors of them
+    # sizes are symbols while a model is exported: min(), max() and tensors of them would fail
     for level_scores, level_boxes in zip(scores.split(list(per_level)), boxes_xyxy.split(list(per_level)), strict=True):
         best, index = level_scores.flatten().topk(torch.sym_min(rule.topk, level_scores.numel()))
         sure = best > rule.score_threshold
         best, index = best[sure], index[sure]
-        found.append((level_boxes[index // num_classes], best, index % num_classes))
-    boxes, best, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        candidates.append((level_boxes[index // num_classes], best, index % num_classes))
+    boxes, best, labels = (torch.cat(parts) for parts in zip(*candidates, strict=True))
     boxes = clip(boxes, size_hw)
     kept = suppress(boxes, best, labels, num_classes, rule)
     return Instances(boxes[kept], best[kept], labels[kept])
 
 
 def clip(boxes_xyxy: Tensor, size_hw: Sequence[int]) -> Tensor:
-    """(…, 4) boxes cut at the borders of the image."""
+    """(…, 4) boxes, cut at the borders of the image."""
     height, width = size_hw
     limits = (width, height, width, height)
     return torch.stack([edge.clamp(0, limit) for edge, limit in zip(boxes_xyxy.unbind(-1), limits, strict=True)], -1)
 
 
 def suppress(boxes_xyxy: Tensor, scores: Tensor, groups: Tensor, num_groups: int, rule: Selection) -> Tensor:
-    """Indices (K,) of what NMS leaves of boxes (L, 4), the surest first; groups (L,) int64 below `num_groups`, classes
-    or levels, do not suppress each other."""
+    """Indices (K,) of the boxes (L, 4) that NMS keeps, by falling score.
+
+    Boxes suppress only boxes of their own group, a class or a level: groups (L,) int64 below `num_groups`.
+    """
     kept = nms_by_group(boxes_xyxy, scores, groups, num_groups, rule.nms_iou).nonzero().squeeze(1)
     order = scores[kept].sort(descending=True).indices
     return kept[order][: rule.max_detections]
@@ -111,7 +113,7 @@ def suppress(boxes_xyxy: Tensor, scores: Tensor, groups: Tensor, num_groups: int
 
 @torch.library.custom_op("xseg::nms_by_group", mutates_args=())
 def nms_by_group(boxes_xyxy: Tensor, scores: Tensor, groups: Tensor, num_groups: int, iou: float) -> Tensor:
-    """(L,) bool: the boxes (L, 4) that NMS within each group leaves.
+    """(L,) bool: which boxes (L, 4) are kept by NMS within each group.
 
     The groups are handled one after the other. torchvision's `batched_nms` moves the boxes of each group by an offset
     instead, which rounds them by up to 1/64 pixel with 80 classes and keeps other boxes. This is an operator of its own

@@ -1,4 +1,4 @@
-"""What detectors without a second stage share: a prediction at every position of a pyramid, from two towers."""
+"""Base of the detectors without a second stage: predictions at every position of a pyramid, from two towers."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,17 @@ from heads.detection.fpn import FPN
 
 
 class DenseDetector(nn.Module):
-    """A pyramid, a tower for classes and one for boxes, and the convolution behind each that predicts.
+    """A pyramid, a tower for classes, a tower for boxes, and a convolution behind each that predicts.
 
-    A subclass adds what else it predicts, then calls `_init_predictors`; its `forward` starts from `predict`.
+    A subclass adds its further predictors, then calls `_init_predictors`. Its `forward` starts with `predict`.
 
     Args:
-        in_channels, in_strides: of the features, C3 to C5; the model fills them from the backbone.
+        in_channels, in_strides: of the features C3 to C5; the model takes them from the backbone.
         channels: of pyramid and towers.
         num_convs: of each tower.
-        num_levels, extra: of `FPN`, which makes P6 and P7.
+        num_levels, extra: of `FPN`, which adds P6 and P7.
         norm: of the towers, one of `heads.detection.boxes.NORMS`: "none", "group", "batch", "frozen".
-        per_position: predictions at each position of a map.
+        per_position: number of predictions at each position of a map.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DenseDetector(nn.Module):
         self.fpn.set_strides(in_strides)
 
     def predict(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-        """The pyramid's maps, class_logits (N, positions, classes), and the maps of the box tower."""
+        """The maps of the pyramid, class_logits (N, positions, classes), and the maps of the box tower."""
         maps = self.fpn(features)
         logits = flatten([self.classifier(self.class_tower(m)) for m in maps], self.num_classes)
         return maps, logits, [self.box_tower(m) for m in maps]

@@ -107,5 +107,5 @@ def test_compiled_without_a_break_in_the_graph():
 
 def test_another_weight_is_refused():
     x, _, _ = random((1, 4, 5, 6))
-    with pytest.raises(ValueError, match=r"weight must be \(4, 1, 3, 3\) torch.float32, .* got \(5, 1, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"weight must be \(4, 1, 3, 3\) torch.float32 .* got \(5, 1, 3, 3\)"):
         depthwise(x, torch.ones(5, 1, 3, 3, device=DEVICE), None, (1, 1), (1, 1), False)
