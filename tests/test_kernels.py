@@ -26,7 +26,7 @@ def test_in_the_interpreter(file):
     assert "skipped" not in run.stdout
 
 
-CHOICES = r"is_cuda|\.device\.type|has_triton|torch\.(compiler|jit|backends)|cudnn|mkldnn"
+CHOICES = r"is_cuda|\.device\.type|has_triton|torch\.(compiler|jit\.is_|backends)|cudnn|mkldnn"
 
 
 @pytest.mark.parametrize("package", ["backbones", "heads"])

@@ -12,7 +12,7 @@ def unit_of(x: Tensor) -> int:
 
 @triton.jit
 def place(tile, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Image, rows and columns of a tile's pixels, and which pixels lie in the map; tiles are counted over all images."""
+    """Image, rows and columns of a tile's pixels, and which lie in the map; tiles are counted over all images."""
     down, across = tl.cdiv(height, ROWS), tl.cdiv(width, COLUMNS)
     pixels = tl.arange(0, ROWS * COLUMNS)
     row = tile // across % down * ROWS + pixels // COLUMNS
@@ -52,7 +52,7 @@ def convolved(
     WITH_BIAS: tl.constexpr,
     RELU: tl.constexpr,
 ):
-    """(pixels, channels) of the convolution in float32; the first tap of each pixel lies at row `top`, column `left`."""
+    """(pixels, channels) of the convolution in float32; a pixel's first tap lies at row `top`, column `left`."""
     total = tl.zeros((top.shape[0], c.shape[0]), tl.float32)
     for tap in tl.static_range(9):
         i, j = top + tap // 3 * rate_h, left + tap % 3 * rate_w
