@@ -1,6 +1,6 @@
-"""Panoptic segmentation: every pixel has one segment, an instance of a thing or all of a kind of stuff, or is void.
+"""Panoptic segmentation: every pixel belongs to an instance of a thing, to the segment of a stuff class, or is void.
 
-Merging follows Kirillov et al. 2019 (arXiv:1801.00868), Section 7, as their panopticapi does it.
+Merging follows Kirillov et al. 2019 (arXiv:1801.00868), Section 7, as in their panopticapi.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from torch import Tensor
 class Panoptic(NamedTuple):
     """One image's segments, on one device.
 
-    segments: (H, W) int32, 0 = void, s = the segment of row s - 1. labels: (S,) int64 classes. iscrowd: (S,) bool.
+    segments: (H, W) int32, 0 = void, otherwise 1 + index into `labels` and `iscrowd`.
+    labels: (S,) int64 class of each segment. iscrowd: (S,) bool.
     """
 
     segments: Tensor
@@ -22,11 +23,11 @@ class Panoptic(NamedTuple):
 
 
 class Merging(NamedTuple):
-    """Which detections become segments, and which stuff."""
+    """The rule that turns detections and classes of pixels into segments."""
 
     score_threshold: float = 0.5
-    overlap: float = 0.5  # a mask of which surer ones hide a greater share is left out
-    min_stuff_area: int = 4096  # pixels; less of a kind of stuff is void
+    overlap: float = 0.5  # a mask is dropped if masks of higher scores hide a larger share of it
+    min_stuff_area: int = 4096  # pixels; stuff classes with fewer become void
 
 
 def merge(
@@ -38,15 +39,15 @@ def merge(
     min_stuff_area: int = 4096,
     iscrowd: Tensor | None = None,
 ) -> Panoptic:
-    """Instances over stuff. Where masks overlap, the earlier one keeps the pixels.
+    """Put instances over stuff. Where masks overlap, the earlier one keeps the pixels.
 
-    Pixels that `mask` gives to a thing, and no instance covers, are void.
+    Pixels of a thing class in `mask` that no instance covers become void.
 
     Args:
         mask: (H, W) uint8 classes, 255 = void.
-        masks: (K, H, W) bool, the surest first.
+        masks: (K, H, W) bool, by falling score.
         labels: (K,) classes of the instances.
-        things: the classes that come in instances.
+        things: the classes that have instances.
         overlap, min_stuff_area: see `Merging`.
     """
     free, owner = torch.ones_like(mask, dtype=torch.bool), torch.zeros_like(mask, dtype=torch.int32)
@@ -63,7 +64,7 @@ def merge(
     large[255] = False
     owner = torch.where(large[kinds], kinds + len(labels) + 1, owner)
     kept, segments = owner.unique(return_inverse=True)
-    if kept[0] == 0:  # void has number 0, also where there is none
+    if kept[0] == 0:  # void is 0; if no pixel is void, segments still start at 1
         kept = kept[1:]
     else:
         segments = segments + 1
@@ -75,13 +76,11 @@ def merge(
 
 
 def panoptic_of_sample(sample: dict, things: Sequence[int]) -> Panoptic:
-    """The ground truth in a sample of a `PanopticDataset`: its `mask`, and in it its instance `masks`.
+    """Ground truth of a sample of a `PanopticDataset`, from its `mask` and the instances' `masks`.
 
-    ValueError for a sample without masks.
+    ValueError for a sample without these.
     """
     if "mask" not in sample or "masks" not in sample:
-        raise ValueError(
-            "a sample has no mask and masks, so that there is no panoptic ground truth; see PanopticDataset"
-        )
+        raise ValueError(f"a panoptic sample must have mask and masks, got {', '.join(sample)}; take a PanopticDataset")
     classes = torch.tensor(things, device=sample["labels"].device)[sample["labels"]]
     return merge(sample["mask"], sample["masks"], classes, things, 1.0, 0, sample.get("iscrowd"))

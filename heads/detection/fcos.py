@@ -1,7 +1,7 @@
-"""FCOS: every position within an object's centre finds it, without anchors.
+"""FCOS: the positions near an object's centre predict its box, without anchors.
 
-Paper: Tian et al. 2019 (arXiv:1904.01355), with centre sampling, GIoU loss and centreness on the regression tower
-(arXiv:2006.09214). A test holds detections and losses equal to torchvision's.
+Papers: Tian et al. 2019 (arXiv:1904.01355); centre sampling, GIoU loss and centreness on the regression tower:
+arXiv:2006.09214. Tests compare detections and losses with torchvision's.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,12 @@ from heads.detection.dense import DenseDetector
 
 
 class FCOSOutput(NamedTuple):
-    """class_logits (N, positions, classes), distances (N, positions, 4) to left, top, right, bottom in strides,
-    centreness (N, positions) logits, points_xy (positions, 2), stride of each position, positions a level."""
+    """Raw predictions of `FCOS`.
+
+    class_logits: (N, positions, classes). distances: (N, positions, 4) to left, top, right, bottom, in strides.
+    centreness: (N, positions) logits. points_xy: (positions, 2). strides: (positions,).
+    per_level: number of positions per level.
+    """
 
     class_logits: Tensor
     distances: Tensor
@@ -34,9 +38,9 @@ class FCOS(DenseDetector):
     """Shapes: features (N, in_channels[i], h_i, w_i) -> `FCOSOutput`.
 
     Args:
-        in_channels to extra: as of `DenseDetector`.
-        centre_radius: positions within this many strides of an object's centre find it.
-        norm: of the towers, "group" as published or another of `heads.detection.boxes.NORMS`.
+        in_channels to extra: as in `DenseDetector`.
+        centre_radius: positions within this many strides of an object's centre are matched to it.
+        norm: of the towers, "group" as published, or another one of `heads.detection.boxes.NORMS`.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class FCOS(DenseDetector):
         )
 
     def loss(self, output: FCOSOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Focal, GIoU and centreness loss over the positions that find an object, of the whole batch."""
+        """Focal, GIoU and centreness loss, each a sum over the batch divided by the number of matched positions."""
         logits, distances = output.class_logits.float(), output.distances.float()
         bounds = size_bounds(output.strides, output.per_level)
         matched = torch.stack(
@@ -75,23 +79,23 @@ class FCOS(DenseDetector):
         )
         image, position = (matched >= 0).nonzero(as_tuple=True)
         count = max(1, len(image))
-        wanted = torch.zeros_like(logits)
-        wanted[image, position, chosen(targets, matched, "labels")] = 1
+        labels = torch.zeros_like(logits)
+        labels[image, position, chosen(targets, matched, "labels")] = 1
         boxes = chosen(targets, matched, "boxes_xyxy")
         points, strides = output.points_xy[position], output.strides[position]
-        found = boxes_around(points, distances[image, position], strides)
+        predicted = boxes_around(points, distances[image, position], strides)
         sides = torch.cat((points - boxes[:, :2], boxes[:, 2:] - points), 1)  # left, top, right, bottom
-        across, along = sides[:, [0, 2]], sides[:, [1, 3]]
-        truth = ((across.amin(1) / across.amax(1)) * (along.amin(1) / along.amax(1))).sqrt()
+        horizontal, vertical = sides[:, [0, 2]], sides[:, [1, 3]]
+        truth = ((horizontal.amin(1) / horizontal.amax(1)) * (vertical.amin(1) / vertical.amax(1))).sqrt()
         centreness = output.centreness.float()[image, position]
         return {
-            "loss_class": sigmoid_focal_loss(logits, wanted, reduction="sum") / count,
-            "loss_box": generalized_box_iou_loss(found, boxes, reduction="sum") / count,
+            "loss_class": sigmoid_focal_loss(logits, labels, reduction="sum") / count,
+            "loss_box": generalized_box_iou_loss(predicted, boxes, reduction="sum") / count,
             "loss_centre": F.binary_cross_entropy_with_logits(centreness, truth, reduction="sum") / count,
         }
 
     def decode(self, output: FCOSOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
-        """Instances of each image, whose size within the batch is `sizes_hw[i]`."""
+        """Detections of each image; `sizes_hw[i]` is the size of image i within the batch."""
         centreness = output.centreness.float().sigmoid().unsqueeze(-1)
         scores = (output.class_logits.float().sigmoid() * centreness).sqrt()
         boxes = boxes_around(output.points_xy, output.distances.float(), output.strides)
@@ -99,19 +103,22 @@ class FCOS(DenseDetector):
 
 
 def grid_points(m: Tensor, stride: int) -> Tensor:
-    """(h * w, 2) xy of a map's positions, at multiples of the stride."""
+    """(h * w, 2) xy of a map's positions, which lie at multiples of the stride."""
     rows, columns = (torch.arange(size, device=m.device, dtype=torch.float32) * stride for size in m.shape[-2:])
     return torch.cartesian_prod(rows, columns).flip(1)
 
 
 def boxes_around(points_xy: Tensor, distances: Tensor, strides: Tensor) -> Tensor:
-    """(…, 4) xyxy of the boxes whose sides lie `distances` strides away."""
+    """(…, 4) xyxy boxes whose sides lie `distances` (…, 4) strides from the points (…, 2)."""
     pixels = distances * strides.unsqueeze(-1)
     return torch.cat((points_xy - pixels[..., :2], points_xy + pixels[..., 2:]), -1)
 
 
 def size_bounds(strides: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Each level finds objects whose farthest side is 4 to 8 strides away; the first also smaller, the last larger."""
+    """For each position (L,) the least and largest distance in pixels to the farthest side of an object it matches.
+
+    They are 4 and 8 strides; the first level has no lower bound and the last level no upper bound.
+    """
     low, high = 4 * strides, 8 * strides
     low[: per_level[0]] = 0
     high[len(high) - per_level[-1] :] = float("inf")
@@ -121,7 +128,7 @@ def size_bounds(strides: Tensor, per_level: Sequence[int]) -> tuple[Tensor, Tens
 def match(
     boxes_xyxy: Tensor, points_xy: Tensor, strides: Tensor, bounds: tuple[Tensor, Tensor], centre_radius: float
 ) -> Tensor:
-    """(M, 4) objects, (L, 2) positions -> (L,) int64: the smallest object that a position is to find, or NEGATIVE."""
+    """(M, 4) objects, (L, 2) positions -> (L,) int64: the smallest object that fits a position, or NEGATIVE."""
     if len(boxes_xyxy) == 0:
         return torch.full((len(points_xy),), NEGATIVE, device=points_xy.device)
     centres, sizes = centre_and_size(boxes_xyxy)

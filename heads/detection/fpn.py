@@ -1,6 +1,6 @@
-"""Feature pyramid over any levels a backbone gives, also when a dilated backbone repeats a stride.
+"""Feature pyramid over any levels of a backbone, including levels of equal stride from a dilated backbone.
 
-Paper: Lin et al. 2017 (arXiv:1612.03144); P6 and P7 as in RetinaNet (arXiv:1708.02002) or by subsampling.
+Paper: Lin et al. 2017 (arXiv:1612.03144). P6 and P7 as in RetinaNet (arXiv:1708.02002), or by subsampling.
 """
 
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST_LEVELS = 12  # from stride 4 up to 8192; each one more doubles the stride
+MOST_LEVELS = 12  # from stride 4 to stride 8192
 
 
 class FPN(nn.Module):
-    """Maps of `channels` channels, one a stride: the strides of the features, each once, then twice the last, and on.
+    """Maps of `channels` channels with strides `strides`: each distinct input stride once, then doubling.
 
-    Shapes: features (N, in_channels[i], h_i, w_i), shallow to deep -> list of (N, channels, h, w), strides `strides`.
-    Levels of equal stride (C4 and C5 at output stride 16) are added up and give one map.
+    Shapes: features (N, in_channels[i], h_i, w_i), shallow to deep -> list of (N, channels, h, w).
+    Levels of equal stride (C4 and C5 at output stride 16) are added and give one map.
 
     Args:
-        in_channels, in_strides: of the features, in their order.
-        num_levels: how many maps to return.
-        extra: what makes the maps behind the deepest level: "p", convolutions of stride 2 on the last map; "c", the
-            same on the backbone's deepest level; "pool", every second pixel.
+        in_channels, in_strides: of the features.
+        num_levels: number of maps to return.
+        extra: source of the maps beyond the deepest level: "p" for convolutions of stride 2 on the last map, "c" for
+            the same on the backbone's deepest level, "pool" for every second pixel of the last map.
     """
 
     def __init__(
@@ -37,9 +37,11 @@ class FPN(nn.Module):
             raise ValueError(f"extra must be 'p', 'c' or 'pool', got {extra!r}")
         if list(in_strides) != sorted(in_strides):
             raise ValueError(f"in_strides must rise from shallow to deep, got {tuple(in_strides)}")
-        own = list(dict.fromkeys(in_strides))
+        own = list(dict.fromkeys(in_strides))  # each once
         if num_levels < len(own):
-            raise ValueError(f"num_levels must be at least {len(own)}, as the backbone gives strides {own}")
+            raise ValueError(
+                f"num_levels must be at least {len(own)} for the backbone's strides {own}, got {num_levels}"
+            )
         if num_levels > MOST_LEVELS:
             raise ValueError(f"num_levels must be at most {MOST_LEVELS}, got {num_levels}")
         self.in_strides = tuple(in_strides)
@@ -60,12 +62,12 @@ class FPN(nn.Module):
     def set_strides(self, in_strides: Sequence[int]) -> None:
         if tuple(in_strides) != self.in_strides:
             raise ValueError(
-                f"this pyramid was built for strides {self.in_strides}, not {tuple(in_strides)}: "
-                "build the model anew with that output stride"
+                f"this pyramid was built for strides {self.in_strides}, got {tuple(in_strides)}: "
+                "build a new model with that output stride"
             )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        merged: list[Tensor] = []  # deep to shallow, one a stride
+        merged: list[Tensor] = []  # deep to shallow, one per stride
         last_stride = None
         for conv, feature, stride in zip(self.lateral[::-1], features[::-1], self.in_strides[::-1], strict=True):
             x = conv(feature)

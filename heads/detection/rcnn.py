@@ -1,7 +1,7 @@
-"""Faster R-CNN and Mask R-CNN: proposals on a feature pyramid, then class, box and mask of each.
+"""Faster R-CNN and Mask R-CNN: proposals on a feature pyramid, then class, box and mask of each proposal.
 
 Papers: Ren et al. 2015 (arXiv:1506.01497), He et al. 2017 (arXiv:1703.06870), on a pyramid Lin et al. 2017
-(arXiv:1612.03144). A test holds detections, masks and losses equal to torchvision's.
+(arXiv:1612.03144). Tests compare detections, masks and losses with torchvision's.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,16 @@ from heads.detection.fpn import FPN
 from heads.detection.roi import BoxHead, MaskHead, draw_regions, mask_targets, pool
 from heads.detection.rpn import BETA, RPN, RPNOutput
 
-BOX_SIZE, MASK_SIZE = 7, 14  # cells of a region's side, for the box head and for the mask head
-CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # coded boxes are so much larger in the second stage, whose errors are small
-MIN_SIDE = 1e-2  # pixels; a detection narrower than that is none
+BOX_SIZE, MASK_SIZE = 7, 14  # cells per side of a region, for the box head and for the mask head
+CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # factors on coded boxes of the second stage, whose errors are small
+MIN_SIDE = 1e-2  # pixels; narrower detections are dropped
 
 
 class RCNNOutput(NamedTuple):
-    """The pyramid's maps (N, channels, h, w) and the raw proposals on them; the second stage begins in `loss` and
-    `decode`, as its regions depend on the objects or on the sizes of the images."""
+    """The maps of the pyramid (N, channels, h, w) and the raw proposals.
+
+    The second stage is computed in `loss` and `decode`: its regions depend on the objects or sizes of the images.
+    """
 
     maps: list[Tensor]
     rpn: RPNOutput
@@ -35,16 +37,17 @@ class FasterRCNN(nn.Module):
     """Shapes: features (N, in_channels[i], h_i, w_i) -> `RCNNOutput`.
 
     Args:
-        in_channels, in_strides: of the features, C2 to C5; the model fills them from the backbone.
+        in_channels, in_strides: of the features C2 to C5; the model takes them from the backbone.
         channels: of pyramid and convolutions.
-        num_levels, extra: of `FPN`, which makes P6; regions are read from the levels before it.
+        num_levels, extra: of `FPN`, which adds P6; regions are read from the levels before it.
         anchor_size, ratios: of `RPN`.
-        norm: of the convolutions of all heads, "none" as published or another of `heads.detection.boxes.NORMS`.
-        box_convs, box_layers, hidden: convolutions before, and number and width of, the fully connected layers.
-        rpn_samples, roi_samples: anchors and regions an image to learn from, a half and a quarter with objects.
-        train_proposals, test_proposals: (candidates a level, proposals an image that NMS leaves of them).
-        proposal_iou: of that NMS.
-        positive_iou: a region above it finds an object, the others are background.
+        norm: of the convolutions of all heads, "none" as published, or another one of `heads.detection.boxes.NORMS`.
+        box_convs: number of convolutions before the fully connected layers.
+        box_layers, hidden: number and width of the fully connected layers.
+        rpn_samples, roi_samples: anchors and regions per image in the loss; at most a half and a quarter have objects.
+        train_proposals, test_proposals: (candidates per level, proposals per image after NMS).
+        proposal_iou: threshold of that NMS.
+        positive_iou: regions with at least this IoU are matched to an object, others to background.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class FasterRCNN(nn.Module):
         return RCNNOutput(maps, self.rpn(maps))
 
     def loss(self, output: RCNNOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Losses of the proposals, and of class and box of the regions drawn from them."""
+        """Losses of the proposals, and of class and box of the regions sampled from them."""
         batch_hw = [side * self.fpn.strides[0] for side in output.maps[0].shape[-2:]]
         sizes = [target.size_hw or batch_hw for target in targets]
         proposals = self.rpn.proposals(output.rpn, sizes, self.train_proposals)
@@ -101,12 +104,13 @@ class FasterRCNN(nn.Module):
     ) -> dict[str, Tensor]:
         """Cross-entropy, and smooth L1 of the coded boxes of the true class, averaged over the regions."""
         logits, deltas = (raw.float() for raw in self.box_head(self.pool(maps, rois, BOX_SIZE)))
-        boxes, found = torch.cat(rois), torch.cat(matched) >= 0
+        boxes, positive = torch.cat(rois), torch.cat(matched) >= 0
         labels = chosen(targets, matched, "labels")
         classes = torch.full((len(boxes),), self.num_classes, device=boxes.device)
-        classes[found] = labels
-        coded = encode(chosen(targets, matched, "boxes_xyxy").to(boxes), boxes[found]) * boxes.new_tensor(CODE_WEIGHTS)
-        distance = F.smooth_l1_loss(deltas[found, labels], coded, beta=BETA, reduction="sum")
+        classes[positive] = labels
+        coded = encode(chosen(targets, matched, "boxes_xyxy").to(boxes), boxes[positive])
+        coded = coded * boxes.new_tensor(CODE_WEIGHTS)
+        distance = F.smooth_l1_loss(deltas[positive, labels], coded, beta=BETA, reduction="sum")
         count = max(1, len(boxes))
         return {
             "loss_class": F.cross_entropy(logits, classes, reduction="sum") / count,
@@ -114,8 +118,10 @@ class FasterRCNN(nn.Module):
         }
 
     def decode(self, output: RCNNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
-        """Instances of each image, whose size within the batch is `sizes_hw[i]`. Candidates are the `rule.topk`
-        likeliest regions of each class."""
+        """Detections of each image; `sizes_hw[i]` is the size of image i within the batch.
+
+        Candidates are the `rule.topk` regions of each class with the highest scores.
+        """
         rois = self.rpn.proposals(output.rpn, sizes_hw, self.test_proposals)
         logits, deltas = (raw.float() for raw in self.box_head(self.pool(output.maps, rois, BOX_SIZE)))
         boxes = decode(deltas / deltas.new_tensor(CODE_WEIGHTS), torch.cat(rois).unsqueeze(1))  # (R, classes, 4)
@@ -129,10 +135,10 @@ class FasterRCNN(nn.Module):
 
 
 class MaskRCNN(FasterRCNN):
-    """`FasterRCNN` that also gives each detection its mask, 28 x 28 within the box; targets must have masks.
+    """`FasterRCNN` with a mask of 28 x 28 cells for each detection; targets must have masks.
 
     Args:
-        mask_convs: of the mask head.
+        mask_convs: number of convolutions of the mask head.
     """
 
     def __init__(
@@ -148,7 +154,7 @@ class MaskRCNN(FasterRCNN):
         self.mask_head = MaskHead(num_classes, self.fpn.channels, mask_convs, norm)
 
     def loss(self, output: RCNNOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """As of `FasterRCNN`, and cross-entropy of the masks of the true class. ValueError for targets without."""
+        """Losses of `FasterRCNN`, and cross-entropy of the true class's mask. ValueError for targets without masks."""
         if any(target.masks is None for target in targets):
             raise ValueError("MaskRCNN learns masks, but the samples have none; set with_masks=True in the dataset")
         return super().loss(output, targets)
@@ -157,28 +163,28 @@ class MaskRCNN(FasterRCNN):
         self, maps: Sequence[Tensor], rois: list[Tensor], matched: list[Tensor], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         losses = super().roi_loss(maps, rois, matched, targets)
-        found = [boxes[objects >= 0] for boxes, objects in zip(rois, matched, strict=True)]
-        logits = self.mask_head(self.pool(maps, found, MASK_SIZE)).float()
+        positive = [boxes[objects >= 0] for boxes, objects in zip(rois, matched, strict=True)]
+        logits = self.mask_head(self.pool(maps, positive, MASK_SIZE)).float()
         labels = chosen(targets, matched, "labels")
-        wanted = [
+        masks = [
             mask_targets(target.masks, boxes, objects[objects >= 0], logits.shape[-1])
-            for target, boxes, objects in zip(targets, found, matched, strict=True)
+            for target, boxes, objects in zip(targets, positive, matched, strict=True)
         ]
         own = logits[torch.arange(len(labels), device=labels.device), labels]
-        surprise = F.binary_cross_entropy_with_logits(own, torch.cat(wanted), reduction="sum")
-        return losses | {"loss_mask": surprise / max(1, own.numel())}
+        loss = F.binary_cross_entropy_with_logits(own, torch.cat(masks), reduction="sum")
+        return losses | {"loss_mask": loss / max(1, own.numel())}
 
     def decode(self, output: RCNNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
-        found = super().decode(output, sizes_hw, rule)
-        logits = self.mask_head(self.pool(output.maps, [d.boxes_xyxy for d in found], MASK_SIZE)).float()
-        labels = torch.cat([d.labels for d in found])
+        detections = super().decode(output, sizes_hw, rule)
+        logits = self.mask_head(self.pool(output.maps, [d.boxes_xyxy for d in detections], MASK_SIZE)).float()
+        labels = torch.cat([d.labels for d in detections])
         own = logits[torch.arange(len(labels), device=labels.device), labels].sigmoid()
-        masks = own.split([len(d.labels) for d in found])
-        return [d._replace(masks=m) for d, m in zip(found, masks, strict=True)]
+        masks = own.split([len(d.labels) for d in detections])
+        return [d._replace(masks=m) for d, m in zip(detections, masks, strict=True)]
 
 
 def select_by_class(scores: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int], rule: Selection) -> Instances:
-    """Instances of one image: scores (R, classes), a box for every class (R, classes, 4)."""
+    """Detections of one image from scores (R, classes) and one box per region and class (R, classes, 4)."""
     best, region = scores.topk(min(rule.topk, len(scores)), 0)
     labels = torch.arange(scores.shape[1], device=scores.device).expand_as(region)
     boxes = clip(boxes_xyxy[region, labels], size_hw)

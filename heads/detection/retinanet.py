@@ -1,7 +1,7 @@
 """RetinaNet: anchors on a feature pyramid, focal loss.
 
-Paper: Lin et al. 2017 (arXiv:1708.02002). Anchors, matching and losses follow torchvision's; a test holds detections
-and losses equal to that library.
+Paper: Lin et al. 2017 (arXiv:1708.02002). Anchors, matching and losses follow torchvision; tests compare detections and
+losses with it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,11 @@ from heads.detection.dense import DenseDetector
 
 
 class RetinaNetOutput(NamedTuple):
-    """class_logits (N, positions, classes), deltas (N, positions, 4), anchors_xyxy (positions, 4), counts a level."""
+    """Raw predictions of `RetinaNet`.
+
+    class_logits: (N, positions, classes). deltas: (N, positions, 4). anchors_xyxy: (positions, 4).
+    per_level: number of positions per level.
+    """
 
     class_logits: Tensor
     deltas: Tensor
@@ -31,12 +35,13 @@ class RetinaNet(DenseDetector):
     """Shapes: features (N, in_channels[i], h_i, w_i) -> `RetinaNetOutput`.
 
     Args:
-        in_channels to extra: as of `DenseDetector`.
-        anchor_size: smallest anchor in strides; each level has three sizes an octave.
+        in_channels to extra: as in `DenseDetector`.
+        anchor_size: smallest anchor in strides; each level has three sizes per octave.
         ratios: height / width of anchors.
-        norm: of the towers, "none" as published or another of `heads.detection.boxes.NORMS`.
-        positive_iou, negative_iou: an anchor above the first finds an object, below the second background, in between
-            it does not count; each object's best anchors find it in any case.
+        norm: of the towers, "none" as published, or another one of `heads.detection.boxes.NORMS`.
+        positive_iou, negative_iou: anchors with at least the first IoU are matched to an object, below the second to
+            background; those in between are left out of the loss. The best anchors of each object are matched to it in
+            any case.
     """
 
     def __init__(
@@ -68,21 +73,21 @@ class RetinaNet(DenseDetector):
         return RetinaNetOutput(logits, deltas, torch.cat(anchors), [level.shape[0] for level in anchors])
 
     def loss(self, output: RetinaNetOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Focal loss and L1 of the coded boxes, of each image over its matched anchors, averaged over the images."""
+        """Focal loss and L1 of the coded boxes: per image divided by its matched anchors, averaged over the images."""
         logits, deltas, anchors = output.class_logits.float(), output.deltas.float(), output.anchors_xyxy
         matched = torch.stack([match(t.boxes_xyxy, anchors, self.positive_iou, self.negative_iou) for t in targets])
-        found = matched >= 0
-        weight = 1 / found.sum(1).clamp(min=1) / len(targets)  # (N,)
-        image, position = found.nonzero(as_tuple=True)
-        wanted = torch.zeros_like(logits)
-        wanted[image, position, chosen(targets, matched, "labels")] = 1
-        focal = sigmoid_focal_loss(logits, wanted) * (matched != BETWEEN).unsqueeze(-1)
+        positive = matched >= 0
+        weight = 1 / positive.sum(1).clamp(min=1) / len(targets)  # (N,)
+        image, position = positive.nonzero(as_tuple=True)
+        labels = torch.zeros_like(logits)
+        labels[image, position, chosen(targets, matched, "labels")] = 1
+        focal = sigmoid_focal_loss(logits, labels) * (matched != BETWEEN).unsqueeze(-1)
         coded = encode(chosen(targets, matched, "boxes_xyxy"), anchors[position])
         distance = (deltas[image, position] - coded).abs().sum(1)
         return {"loss_class": (focal.sum((1, 2)) * weight).sum(), "loss_box": (distance * weight[image]).sum()}
 
     def decode(self, output: RetinaNetOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Instances]:
-        """Instances of each image, whose size within the batch is `sizes_hw[i]`."""
+        """Detections of each image; `sizes_hw[i]` is the size of image i within the batch."""
         scores = output.class_logits.float().sigmoid()
         boxes = decode(output.deltas.float(), output.anchors_xyxy)
         return [select(s, b, output.per_level, hw, rule) for s, b, hw in zip(scores, boxes, sizes_hw, strict=True)]

@@ -1,7 +1,7 @@
-"""The second stage's parts: what the maps say inside a region, and what class, box and mask that means.
+"""Parts of the second stage: pooling of a region from the maps, and the heads for its class, box and mask.
 
-Papers: Ren et al. 2015 (arXiv:1506.01497), He et al. 2017 (arXiv:1703.06870). Shapes are (R, …): the regions of all
-images of the batch, one after the other.
+Papers: Ren et al. 2015 (arXiv:1506.01497), He et al. 2017 (arXiv:1703.06870). Shapes are (R, …), where R counts the
+regions of all images of the batch, image by image.
 """
 
 import math
@@ -18,14 +18,14 @@ from heads.detection.boxes import tower
 from heads.detection.rpn import draw
 
 CANONICAL_SIZE, CANONICAL_STRIDE = 224, 16  # a region of 224 x 224 pixels is read at stride 16 (arXiv:1612.03144)
-CHUNK = 32  # regions whose full-size masks are in memory at once
+CHUNK = 32  # number of regions whose full-size masks are in memory at once
 
 
 class BoxHead(nn.Module):
-    """Convolutions, fully connected layers, and a linear layer each for class and box.
+    """Convolutions, fully connected layers, and one linear layer each for class and box.
 
-    Shapes: (R, channels, size, size) -> logits (R, num_classes + 1), the background last, and deltas (R, num_classes,
-    4), a box for every class.
+    Shapes: (R, channels, size, size) -> logits (R, num_classes + 1) with the background last, and deltas
+    (R, num_classes, 4), one box per class.
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class BoxHead(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Convolutions, twice the resolution, and a mask for every class: (R, channels, S, S) -> logits (R, num_classes,
-    2 S, 2 S)."""
+    """Convolutions, upsampling to twice the resolution, and one mask per class.
+
+    Shapes: (R, channels, S, S) -> logits (R, num_classes, 2 S, 2 S).
+    """
 
     def __init__(self, num_classes: int, channels: int, num_convs: int, norm: str):
         super().__init__()
@@ -68,7 +70,7 @@ class MaskHead(nn.Module):
 
 
 def pool(maps: Sequence[Tensor], strides: Sequence[int], rois: Sequence[Tensor], size: int) -> Tensor:
-    """RoIAlign of each image's regions (R_i, 4), from the map whose stride fits a region's size -> (R, C, size, size).
+    """RoIAlign of each image's regions (R_i, 4), each from the map that fits its size -> (R, C, size, size).
 
     Two samples per cell and side. Pixel k of a map lies at k * stride, as in our backbones.
 
@@ -78,9 +80,9 @@ def pool(maps: Sequence[Tensor], strides: Sequence[int], rois: Sequence[Tensor],
     boxes = torch.cat(list(rois))
     images = torch.repeat_interleave(torch.tensor([len(r) for r in rois], device=boxes.device))
     rows = torch.cat((images.unsqueeze(1).to(boxes), boxes), 1)
-    wanted = ((boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt() / CANONICAL_SIZE).log2() + math.log2(CANONICAL_STRIDE)
-    octaves = torch.tensor([math.log2(stride) for stride in strides], device=boxes.device)
-    levels = ((wanted.unsqueeze(1) + 1e-6).floor() >= octaves.to(boxes)).sum(1) - 1
+    octave = ((boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt() / CANONICAL_SIZE).log2() + math.log2(CANONICAL_STRIDE)
+    map_octaves = torch.tensor([math.log2(stride) for stride in strides], device=boxes.device)
+    levels = ((octave.unsqueeze(1) + 1e-6).floor() >= map_octaves.to(boxes)).sum(1) - 1
     levels = levels.clamp(min=0)
     pooled = maps[0].new_zeros((len(rows), maps[0].shape[1], size, size))
     for level, (m, stride) in enumerate(zip(maps, strides, strict=True)):
@@ -94,8 +96,10 @@ def pool(maps: Sequence[Tensor], strides: Sequence[int], rois: Sequence[Tensor],
 def draw_regions(
     proposals: Tensor, target: Target, size: int, positive_share: float, positive_iou: float
 ) -> tuple[Tensor, Tensor]:
-    """Of (P, 4) proposals and the objects themselves, `size` regions (R, 4) to learn from, and for each the object that
-    it is to find, or NEGATIVE: (R,) int64."""
+    """Sample the regions of the loss from (P, 4) proposals and the objects' own boxes.
+
+    Returns: at most `size` regions (R, 4), and for each the index of its object, or NEGATIVE: (R,) int64.
+    """
     regions = torch.cat((proposals, target.boxes_xyxy.to(proposals)))
     if len(target.boxes_xyxy) == 0:
         matched = torch.full((len(regions),), NEGATIVE, device=regions.device)
@@ -107,7 +111,7 @@ def draw_regions(
 
 
 def mask_targets(masks: Tensor, rois: Tensor, matched: Tensor, size: int) -> Tensor:
-    """What each region (R, 4) is to show of its object: masks (M, h, w), matched (R,) -> (R, size, size) float32."""
+    """The mask (R, size, size) float32 of each region's object, from masks (M, h, w), regions (R, 4), matched (R,)."""
     targets = [masks.new_zeros((0, size, size), dtype=torch.float32)]
     for boxes, objects in zip(rois.split(CHUNK), matched.split(CHUNK), strict=True):
         rows = torch.cat((torch.arange(len(boxes), device=boxes.device).unsqueeze(1).to(boxes), boxes), 1)

@@ -1,7 +1,7 @@
-"""Region proposals: where objects may be, whatever their class, on every map of a pyramid.
+"""Region proposals: boxes of possible objects of any class, from every map of a pyramid.
 
 Papers: Ren et al. 2015 (arXiv:1506.01497), on a pyramid Lin et al. 2017 (arXiv:1612.03144). Anchors, matching, losses
-and the choice of proposals follow torchvision's; a test holds them equal to that library.
+and choice of proposals follow torchvision; tests compare them with it.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,16 @@ from heads.contract import Selection, Target
 from heads.detection.anchors import NEGATIVE, chosen, grid, match
 from heads.detection.boxes import clip, decode, encode, flatten, init_normal, suppress, tower
 
-BETA = 1 / 9  # up to which error of a coded box the loss is quadratic
-MIN_SIDE = 1e-3  # pixels; a proposal narrower than that is none
+BETA = 1 / 9  # error of a coded box below which smooth L1 is quadratic
+MIN_SIDE = 1e-3  # pixels; narrower proposals are dropped
 
 
 class RPNOutput(NamedTuple):
-    """objectness (N, positions) logits, deltas (N, positions, 4), anchors_xyxy (positions, 4), counts a level."""
+    """Raw predictions of `RPN`.
+
+    objectness: (N, positions) logits. deltas: (N, positions, 4). anchors_xyxy: (positions, 4).
+    per_level: number of positions per level.
+    """
 
     objectness: Tensor
     deltas: Tensor
@@ -30,14 +34,14 @@ class RPNOutput(NamedTuple):
 
 
 class RPN(nn.Module):
-    """Shapes: maps (N, channels, h, w), one a stride -> `RPNOutput`.
+    """Shapes: maps (N, channels, h, w), one per stride -> `RPNOutput`.
 
     Args:
-        anchor_size: of the one anchor size of each level, in strides.
+        anchor_size: in strides; each level has one.
         ratios: height / width of anchors.
-        norm: of the convolution, "none" as published or another of `heads.detection.boxes.NORMS`.
-        samples: anchors an image that the loss looks at, drawn at random, at most half of them with an object.
-        positive_iou, negative_iou: as of `RetinaNet`.
+        norm: of the convolution, "none" as published, or another one of `heads.detection.boxes.NORMS`.
+        samples: number of random anchors per image in the loss; at most half of them have an object.
+        positive_iou, negative_iou: as in `RetinaNet`.
     """
 
     def __init__(
@@ -70,30 +74,30 @@ class RPN(nn.Module):
         return RPNOutput(objectness, deltas, torch.cat(anchors), [len(level) for level in anchors])
 
     def loss(self, output: RPNOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Cross-entropy and smooth L1 of the coded boxes, averaged over the drawn anchors of the batch."""
+        """Cross-entropy and smooth L1 of the coded boxes, averaged over the sampled anchors of the batch."""
         objectness, deltas, anchors = output.objectness.float(), output.deltas.float(), output.anchors_xyxy
         matched = torch.stack([match(t.boxes_xyxy, anchors, self.positive_iou, self.negative_iou) for t in targets])
         drawn = draw(matched, self.samples, 0.5)
         count = drawn.sum().clamp(min=1)
-        wanted = (matched >= 0).to(objectness)
-        surprise = F.binary_cross_entropy_with_logits(objectness[drawn], wanted[drawn], reduction="sum")
+        labels = (matched >= 0).to(objectness)
+        entropy = F.binary_cross_entropy_with_logits(objectness[drawn], labels[drawn], reduction="sum")
         matched = matched.masked_fill(~drawn, NEGATIVE)
         image, position = (matched >= 0).nonzero(as_tuple=True)
         coded = encode(chosen(targets, matched, "boxes_xyxy"), anchors[position])
         distance = F.smooth_l1_loss(deltas[image, position], coded, beta=BETA, reduction="sum")
-        return {"loss_objectness": surprise / count, "loss_proposal": distance / count}
+        return {"loss_objectness": entropy / count, "loss_proposal": distance / count}
 
     @torch.no_grad()
     def proposals(self, output: RPNOutput, sizes_hw: Sequence[Sequence[int]], rule: Selection) -> list[Tensor]:
-        """Boxes (P, 4) of each image, whose size within the batch is `sizes_hw[i]`, the likeliest first."""
-        found = []
+        """Boxes (P, 4) of each image by falling objectness; `sizes_hw[i]` is the size of image i within the batch."""
+        candidates = []
         starts = [sum(output.per_level[:level]) for level in range(len(output.per_level))]
         for level, (start, count) in enumerate(zip(starts, output.per_level, strict=True)):
             best, index = output.objectness[:, start : start + count].float().topk(min(rule.topk, count))
             index += start
             deltas = output.deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)).float()
-            found.append((decode(deltas, output.anchors_xyxy[index]), best, torch.full_like(index, level)))
-        batch = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
+            candidates.append((decode(deltas, output.anchors_xyxy[index]), best, torch.full_like(index, level)))
+        batch = (torch.cat(parts, 1) for parts in zip(*candidates, strict=True))
         num_levels = len(output.per_level)
         return [_proposals(*image, num_levels, hw, rule) for *image, hw in zip(*batch, sizes_hw, strict=True)]
 
@@ -108,9 +112,9 @@ def _proposals(
 
 
 def draw(matched: Tensor, size: int, positive_share: float) -> Tensor:
-    """(N, L) matches -> (N, L) bool: `size` positions of each image drawn at random, from torch's global generator.
+    """(N, L) matches -> (N, L) bool: `size` random positions of each image, drawn with torch's global generator.
 
-    Positions with an object are at most `positive_share` of `size`, NEGATIVE ones fill it up, BETWEEN ones are out.
+    At most `positive_share` of them have an object, the rest are NEGATIVE. BETWEEN is never drawn.
     """
     most = torch.full((len(matched),), int(size * positive_share), device=matched.device)
     positive = _draw(matched >= 0, most, size)
@@ -118,7 +122,7 @@ def draw(matched: Tensor, size: int, positive_share: float) -> Tensor:
 
 
 def _draw(eligible: Tensor, counts: Tensor, most: int) -> Tensor:
-    """(N, L) bool -> (N, L) bool: `counts` (N,) of them, at most `most`; all where there are fewer."""
+    """(N, L) bool -> (N, L) bool: `counts` (N,) random eligible ones, at most `most`; all if there are fewer."""
     lots = torch.rand(eligible.shape, device=eligible.device).masked_fill(~eligible, -1)
     best, index = lots.topk(min(most, eligible.shape[1]))
     kept = (best >= 0) & (torch.arange(best.shape[1], device=best.device) < counts.unsqueeze(1))

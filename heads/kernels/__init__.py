@@ -1,1 +1,1 @@
-"""Upsampling of logits without a map of all classes: on a CPU, and in Triton on a GPU."""
+"""Upsampling of logits without a fine map of all classes: on a CPU, and in Triton on a GPU."""

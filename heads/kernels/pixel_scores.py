@@ -1,6 +1,6 @@
-"""What losses of segmentation need to know of upsampled logits: a few numbers a pixel, never all its classes.
+"""Softmax statistics of upsampled logits for segmentation losses: a few numbers per pixel instead of all classes.
 
-Cross-entropy, hard-pixel mining and Dice are functions of these, so that losses summed in training share one pass.
+Cross-entropy, hard-pixel mining and Dice are functions of these numbers, so losses that are summed share one pass.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class PixelScores(NamedTuple):
     """Softmax statistics of upsampled logits, differentiable; pixels (N, H, W), classes (C,).
 
     Attributes:
-        log_total: log of the sum of the exponentials of a pixel's logits.
-        truth: logit of a pixel's class, 0 where it is void; `truth - log_total` is its log-likelihood.
-        labels: as given, 0 where void.
+        log_total: log-sum-exp of a pixel's logits.
+        truth: logit of a pixel's class, 0 where void; `truth - log_total` is the log-likelihood of that class.
+        labels: class of a pixel, 0 where void.
         valid: bool, False where void.
-        class_sums: probabilities summed over the valid pixels; None if not asked for.
-        coarse: the logits (N, C, h, w) as given.
+        class_sums: probabilities summed over the valid pixels; None unless requested.
+        coarse: the logits (N, C, h, w) before upsampling.
     """
 
     log_total: Tensor
@@ -39,11 +39,11 @@ class PixelScores(NamedTuple):
         return self.coarse.shape[1]
 
     def chances(self) -> Tensor:
-        """Probability of a pixel's class; without meaning where it is void."""
+        """Probability of a pixel's class; meaningless where void."""
         return (self.truth - self.log_total).exp()
 
     def weighted_logits(self, factors: Tensor) -> Tensor:
-        """Sum over the classes of `factors` (C,) times the upsampled logits, which is one map, upsampled."""
+        """Sum over the classes of `factors` (C,) times the upsampled logits, computed by upsampling one map."""
         total = (self.coarse.to(factors.dtype) * factors[:, None, None]).sum(1, keepdim=True)
         return upsample(total, self.labels.shape[-2:], self.align_corners).squeeze(1)
 
@@ -53,8 +53,8 @@ def pixel_scores(
 ) -> PixelScores:
     """Statistics of `logits` (N, C, h, w), upsampled bilinearly to the size of `labels` (N, H, W), integers.
 
-    Computed in float32 at least. ValueError for a label that is neither a class nor void; on a GPU, where looking
-    would hold it up, that pixel's truth is NaN instead.
+    Computed in float32 or float64. A label that is neither a class nor void is a ValueError; on a GPU, where the check
+    would wait for the device, the truth of that pixel is NaN instead.
     """
     valid = labels != ignore_index
     labels = labels.masked_fill(~valid, 0)
@@ -68,7 +68,7 @@ def pixel_scores(
 
 
 class _PixelScores(torch.autograd.Function):
-    """Forward keeps the coarse logits and one number a pixel; backward computes each tile once more."""
+    """Forward saves the coarse logits and one number per pixel; backward computes each tile again."""
 
     @staticmethod
     def forward(ctx, logits: Tensor, labels: Tensor, valid: Tensor, align_corners: bool, with_sums: bool):

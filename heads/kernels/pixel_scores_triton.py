@@ -1,6 +1,6 @@
 """The softmax statistics of upsampled logits and their gradient on a GPU, in Triton; see `heads.kernels.pixel_scores`.
 
-The gradient is gathered by the coarse logits, not scattered to them: deterministic, without atomics.
+Each coarse logit gathers its gradient from the fine pixels, so there are no atomics and the sum is deterministic.
 """
 
 import torch
@@ -23,7 +23,7 @@ from heads.kernels.upsampling_triton import (
 
 
 class PixelScoresOnGPU(torch.autograd.Function):
-    """As `heads.kernels.pixel_scores._PixelScores`, from logits of float32, bfloat16 or float16."""
+    """The same as `heads.kernels.pixel_scores._PixelScores`, for logits in float32, bfloat16 or float16."""
 
     @staticmethod
     def forward(ctx, logits: Tensor, classes: Tensor, valid: Tensor, align_corners: bool, with_sums: bool):
@@ -95,7 +95,7 @@ def _statistics(
     at, own = fine_places(y, x, own_h, own_w, height, width)
     known = tl.load(valid + at, mask=own, other=0) != 0
     label = tl.load(classes + at, mask=own, other=0).to(tl.int32)
-    seen = tl.where(known, float("nan"), 0.0)  # stays if the label is no class
+    seen = tl.where(known, float("nan"), 0.0)  # remains NaN if the label is no class
     highest = tl.full((PIXELS, PIXELS), float("-inf"), tl.float32)
     total = tl.zeros((PIXELS, PIXELS), tl.float32)
     for c in range(num_classes):
@@ -142,7 +142,7 @@ def _expected(
     PIXELS: tl.constexpr,
     TAPS: tl.constexpr,
 ):
-    """The mean of `to_sums` under a pixel's probabilities."""
+    """The mean of `to_sums` under the class probabilities of each pixel."""
     source = logits + tl.program_id(2).to(tl.int64) * stride_n
     tap_h, own_h, y, rows = fine_axis(1, squares_h, height, h, factor_h, shift_h, unit_h, PIXELS, TAPS)
     tap_w, own_w, x, columns = fine_axis(0, squares_w, width, w, factor_w, shift_w, unit_w, PIXELS, TAPS)
@@ -190,7 +190,7 @@ def _gradient(
     to_w,
     WITH_SUMS: tl.constexpr,
 ):
-    """One class of a square of coarse logits, from all fine pixels that see any of its inner ones."""
+    """Gradient of one class of a square of coarse logits, from all fine pixels that read its inner logits."""
     c, n = tl.program_id(0), tl.program_id(2).to(tl.int64)
     across = (w + TAPS - 3) // (TAPS - 2)
     tap_h, tap_w = (tl.program_id(1) // across) * (TAPS - 2) - 1, (tl.program_id(1) % across) * (TAPS - 2) - 1
@@ -227,7 +227,7 @@ def _gradient(
 
 @triton.jit
 def _seen_from(tap, size, coarse, factor, shift, unit, TAPS: tl.constexpr):
-    """The range of fine pixels between a first coarse pixel and the last of its square."""
+    """The range of fine pixels between the first and the last coarse pixel of a square."""
     start = tl.where(tap <= 0, 0, first_behind(tap, factor, shift, unit))
     stop = tl.where(tap + TAPS - 1 >= coarse, size, tl.minimum(size, first_behind(tap + TAPS - 1, factor, shift, unit)))
     return start, stop

@@ -1,8 +1,8 @@
-"""Bilinear upsampling of logits to labels or scores, tile by tile, so that a fine map of all classes never exists.
+"""Bilinear upsampling of logits to labels or scores, tile by tile, without a fine map of all classes.
 
-Upsampling is a product with one banded matrix an axis. So a tile of the fine map is two small products, it is used up
-while it lies in the cache, and its gradient goes back through the transposed products: deterministic, no scattering.
-On a GPU, kernels do the same work in one pass (`heads.kernels.upsampling_triton`).
+Upsampling is a product with one banded matrix per axis, so a tile of the fine map is two small products. It is consumed
+while it lies in the cache. Its gradient is the product with the transposed matrices: deterministic, without scattering.
+On a GPU, Triton kernels do the same in one pass (`heads.kernels.upsampling_triton`).
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from torch import Tensor
 
 from backbones.kernels.dispatch import has_triton
 
-TILE_VALUES = {"cpu": 2**20, "cuda": 2**26}  # logits of a tile: what caches hold; 256 MiB
-TILE_WIDTH = 256  # pixels; the product along a row costs as much per pixel as the tile is wide in coarse ones
+TILE_VALUES = {"cpu": 2**20, "cuda": 2**26}  # logits per tile: the size of a CPU's cache; 256 MiB
+TILE_WIDTH = 256  # pixels; the cost per pixel of the product along a row grows with the tile's width
 MOST_CLASSES = 256  # labels are uint8
 
 Place = tuple[slice, slice, slice]  # images, rows, columns
 
 
 def upsample(logits: Tensor, size_hw: Sequence[int], align_corners: bool) -> Tensor:
-    """The fine map as a tensor, for what is exported and for losses that want it."""
+    """The fine map (N, C, *size_hw) as a tensor, for exported models and for losses that read it as a whole."""
     if tuple(logits.shape[-2:]) == tuple(size_hw):
         return logits
     return F.interpolate(logits, tuple(size_hw), mode="bilinear", align_corners=align_corners)
 
 
 class Upsampling(NamedTuple):
-    """Logits (N, C, h, w) and the matrices that make a fine map of them: rows (H, h), columns (W, w), on the CPU."""
+    """Logits (N, C, h, w) and the matrices that upsample them: rows (H, h) and columns (W, w), on the CPU."""
 
     logits: Tensor
     rows: Tensor
     columns: Tensor
 
     def then(self, size_hw: Sequence[int], align_corners: bool) -> Upsampling:
-        """The fine map resized once more."""
+        """The same with the fine map resized to `size_hw`."""
         rows, columns = (
             weights if len(weights) == size else bilinear_weights(size, len(weights), align_corners) @ weights
             for weights, size in zip((self.rows, self.columns), size_hw, strict=True)
@@ -47,12 +47,12 @@ class Upsampling(NamedTuple):
         return Upsampling(self.logits, rows, columns)
 
     def mirrored(self) -> Upsampling:
-        """The fine map with left and right exchanged."""
+        """The same with the fine map mirrored left to right."""
         return self._replace(columns=self.columns.flip(0))
 
 
 class CoarseLogits(NamedTuple):
-    """Logits (N, C, h, w) of a map of `size_hw` pixels, whose first `crop_hw` rows and columns are asked for."""
+    """Logits (N, C, h, w) of a map of `size_hw` pixels, of which the first `crop_hw` rows and columns are wanted."""
 
     logits: Tensor
     size_hw: Sequence[int]
@@ -67,7 +67,7 @@ class CoarseLogits(NamedTuple):
         return Upsampling(self.logits, rows, columns)
 
     def labels(self) -> Tensor:
-        """The class of the largest upsampled logit, the first of equal ones: (N, *crop_hw) uint8."""
+        """Class of the largest upsampled logit, the lowest class among equal ones: (N, *crop_hw) uint8."""
         if has_kernels(self.logits):
             from heads.kernels.upsampling_triton import labels
 
@@ -78,7 +78,7 @@ class CoarseLogits(NamedTuple):
 
 @torch.no_grad()
 def labels_of(maps: Sequence[Upsampling]) -> Tensor:
-    """The classes (N, H, W) uint8 of the largest logit or, of several maps, of the largest mean probability."""
+    """Classes (N, H, W) uint8 of the largest logit, or of the largest mean probability if there are several maps."""
     logits, size_hw = maps[0].logits, (len(maps[0].rows), len(maps[0].columns))
     _check_classes(logits)
     labels = torch.empty(len(logits), *size_hw, dtype=torch.uint8, device=logits.device)
@@ -88,20 +88,20 @@ def labels_of(maps: Sequence[Upsampling]) -> Tensor:
 
 
 def winners(scores: Tensor) -> Tensor:
-    """The class of the largest score, the first of equal ones: (N, C, H, W) -> (N, H, W) uint8.
+    """Class of the largest score, the lowest class among equal ones: (N, C, H, W) -> (N, H, W) uint8.
 
-    The scores are overwritten. What `argmax` gives, in operations that a CPU does on many values at once: it takes a
-    tenth of the time of `argmax` and half of that of `max`.
+    The scores are overwritten. The result is that of `argmax`, by vectorised operations, which take a tenth of the time
+    of `argmax` and half of that of `max` on a CPU.
     """
     classes = scores.shape[1]
     ranks = torch.arange(classes, 0, -1, dtype=scores.dtype, device=scores.device)[:, None, None]
     best = scores.eq_(scores.amax(1, keepdim=True)).mul_(ranks).amax(1)
-    return (classes - best.clamp_(min=1)).to(torch.uint8)  # where a score is not a number, the last class
+    return (classes - best.clamp_(min=1)).to(torch.uint8)  # the last class where a score is NaN
 
 
 @torch.no_grad()
 def scores_of(maps: Sequence[Upsampling]) -> Tensor:
-    """(N, C, H, W): the logits or, of several maps, the sum of their probabilities."""
+    """(N, C, H, W): the upsampled logits, or the sum of the probabilities if there are several maps."""
     logits, size_hw = maps[0].logits, (len(maps[0].rows), len(maps[0].columns))
     out = torch.empty(*logits.shape[:2], *size_hw, dtype=wide(logits[:0]).dtype, device=logits.device)
     for (images, rows, columns), scores in _scores(maps):
@@ -110,7 +110,7 @@ def scores_of(maps: Sequence[Upsampling]) -> Tensor:
 
 
 def _scores(maps: Sequence[Upsampling]) -> Iterator[tuple[Place, Tensor]]:
-    """Tile by tile the scores (n, C, rows, columns) of all maps together, and their place in (N, H, W)."""
+    """For each tile its place in (N, H, W) and the scores (n, C, rows, columns) of all maps together."""
     maps = [m._replace(logits=widened(m.logits)) for m in maps]
     with torch.autocast(maps[0].logits.device.type, enabled=False):
         for tiles in zip(*map(cut, maps), strict=True):
@@ -119,7 +119,7 @@ def _scores(maps: Sequence[Upsampling]) -> Iterator[tuple[Place, Tensor]]:
 
 
 class Band(NamedTuple):
-    """A part of one axis: its pixels, the coarse pixels that they see, and the weights between the two."""
+    """A part of one axis: its fine pixels, the coarse pixels that they read, and the weights between the two."""
 
     pixels: slice
     taps: slice
@@ -127,7 +127,7 @@ class Band(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A part of the fine map, of some images."""
+    """A part of the fine map of some images."""
 
     images: slice
     rows: Band
@@ -138,18 +138,18 @@ class Tile(NamedTuple):
         return self.images, self.rows.pixels, self.columns.pixels
 
     def of(self, logits: Tensor) -> Tensor:
-        """Coarse logits (N, C, h, w) -> upsampled ones (n, C, rows, columns), a tensor of its own."""
+        """Coarse logits (N, C, h, w) -> upsampled logits (n, C, rows, columns) of this tile, in new memory."""
         seen = logits[self.images, :, self.rows.taps, self.columns.taps]
         return self.rows.weights @ (seen @ self.columns.weights.T)
 
     def add_to(self, grad: Tensor, tile: Tensor) -> None:
-        """The gradient of the tile on its way back, added to that (N, C, h, w) of the coarse logits."""
+        """Add the gradient (n, C, rows, columns) of the tile to `grad` (N, C, h, w) of the coarse logits."""
         seen = grad[self.images, :, self.rows.taps, self.columns.taps]
         seen += self.rows.weights.T @ (tile @ self.columns.weights)
 
 
 def cut(upsampling: Upsampling) -> list[Tile]:
-    """The fine map in tiles of about `TILE_VALUES` logits: whole images if they are small, else parts of one."""
+    """The fine map in tiles of about `TILE_VALUES` logits: several whole images, or a part of one image."""
     logits, rows, columns = upsampling
     if not len(logits) or not len(rows) or not len(columns):
         return []
@@ -173,7 +173,7 @@ def _bands(weights: Tensor, count: int, like: Tensor) -> list[Band]:
 
 
 def bilinear_weights(size: int, coarse: int, align_corners: bool) -> Tensor:
-    """The (size, coarse) float64 matrix that resizes one axis as `F.interpolate(mode="bilinear")` does."""
+    """The matrix (size, coarse) float64 that resizes one axis like `F.interpolate(mode="bilinear")`."""
     pixels = torch.arange(size, dtype=torch.float64)
     at = pixels * (coarse - 1) / max(size - 1, 1) if align_corners else (pixels + 0.5) * coarse / size - 0.5
     distance = at.clamp(0, coarse - 1)[:, None] - torch.arange(coarse)
@@ -181,20 +181,20 @@ def bilinear_weights(size: int, coarse: int, align_corners: bool) -> Tensor:
 
 
 def wide(logits: Tensor) -> Tensor:
-    """In float32, or float64 if they are."""
+    """The logits in float32, or in float64 if they have that type."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def widened(logits: Tensor) -> Tensor:
-    """The same for computing without autograd, one class after the other in memory."""
+    """The logits as in `wide`, without autograd and contiguous."""
     return wide(logits.detach()).contiguous()
 
 
 def has_kernels(logits: Tensor) -> bool:
-    """Whether the Triton kernels can serve: on a GPU that has Triton, and not for float64."""
+    """Whether the Triton kernels support these logits: on a GPU with Triton, in any type but float64."""
     return logits.is_cuda and logits.dtype != torch.float64 and has_triton()
 
 
 def _check_classes(logits: Tensor) -> None:
     if logits.shape[1] > MOST_CLASSES:
-        raise ValueError(f"labels are uint8, so there are at most {MOST_CLASSES} classes, got {logits.shape[1]}")
+        raise ValueError(f"labels are uint8, so classes must be at most {MOST_CLASSES}, got {logits.shape[1]}")

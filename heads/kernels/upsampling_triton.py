@@ -1,7 +1,8 @@
-"""Bilinear upsampling on a GPU in Triton, and labels by it; `heads.kernels.pixel_scores_triton` does the rest with it.
+"""Bilinear upsampling of logits on a GPU in Triton, and the kernel that turns it into labels.
 
-A program holds a square of fine pixels for one class after the other. It gets them from a square of coarse logits by
-two small products with bilinear weights, which it computes itself; fine logits are never written.
+A program holds a square of fine pixels for one class after the other. It computes them from a square of coarse logits
+by two small products with bilinear weights. Fine logits are never written to memory. `pixel_scores_triton` uses the
+same parts.
 """
 
 import itertools
@@ -14,11 +15,11 @@ import triton.language as tl
 from torch import Tensor
 
 PIXELS = 32  # edge of a program's square of fine pixels
-TAPS = 16  # edge of its square of coarse logits, the least that `tl.dot` takes
+TAPS = 16  # edge of its square of coarse logits: the smallest that `tl.dot` accepts
 
 
 class Axis(NamedTuple):
-    """A fine pixel p lies at (factor * p + shift) / unit in coarse pixels, which is exact in integers."""
+    """One axis of the maps: fine pixel p lies at (factor * p + shift) / unit in coarse pixels, exact in integers."""
 
     size: int
     coarse: int
@@ -28,9 +29,9 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, size: int, coarse: int, align_corners: bool, crop: int) -> "Axis":
-        """Of `crop` pixels; they are fewer than the map's `size`, where that was padded."""
+        """The axis of the first `crop` of `size` fine pixels; the rest is padding."""
         if coarse == 1 or (align_corners and size == 1):
-            return cls(crop, coarse, 1, -size, 1)  # all before the first coarse pixel: there is but one to see
+            return cls(crop, coarse, 1, -size, 1)  # all fine pixels read the one coarse pixel
         if align_corners:
             return cls(crop, coarse, coarse - 1, 0, size - 1)
         return cls(crop, coarse, 2 * coarse, coarse - size, 2 * size)
@@ -39,17 +40,17 @@ class Axis(NamedTuple):
         return max(1, -(-(self.coarse - 1) // owned))
 
     def squares(self, owned: int) -> int:
-        """How many squares of fine pixels the largest tile has."""
+        """Number of squares of fine pixels in the largest tile."""
         edges = [0] + [min(self.size, self.first(t * owned)) for t in range(1, self.tiles(owned))] + [self.size]
         return max(1, *(-(-(b - a) // PIXELS) for a, b in itertools.pairwise(edges)))
 
     def first(self, coarse: int) -> int:
-        """The first fine pixel that lies at or behind this coarse one."""
+        """The first fine pixel at or behind a coarse pixel."""
         return -(-max(0, coarse * self.unit - self.shift) // self.factor)
 
 
 def labels(logits: Tensor, size_hw: Sequence[int], crop_hw: Sequence[int], align_corners: bool) -> Tensor:
-    """(N, C, h, w) -> (N, *crop_hw) uint8, the class of the largest upsampled logit, the first of equal ones."""
+    """(N, C, h, w) -> (N, *crop_hw) uint8: class of the largest upsampled logit, the lowest class among equal ones."""
     out = torch.empty(len(logits), *crop_hw, dtype=torch.uint8, device=logits.device)
     if out.numel():
         axes = axes_of(logits, size_hw, crop_hw, align_corners)
@@ -71,7 +72,7 @@ def fine_grid(count: int, axes: tuple[Axis, Axis]) -> tuple[int, int, int]:
 
 
 def arguments_of(logits: Tensor, axes: tuple[Axis, Axis]) -> tuple:
-    """What every kernel wants after its tensors: of the logits, of both axes, and the sizes of squares."""
+    """Arguments of every kernel behind its tensors: sizes and strides of the logits, both axes, sizes of squares."""
     squares = [axis.squares(TAPS - 1) for axis in axes]
     return (logits.shape[1], *logits.stride(), *axes[0], *axes[1], *squares, PIXELS, TAPS)
 
@@ -83,7 +84,7 @@ def first_behind(coarse, factor, shift, unit):
 
 @triton.jit
 def fine_axis(axis: tl.constexpr, squares, size, coarse, factor, shift, unit, PIXELS: tl.constexpr, TAPS: tl.constexpr):
-    """Of a program along one axis: its first coarse pixel, which fine pixels are its own, these, and their weights."""
+    """A program's part of one axis: first coarse pixel, mask of its own fine pixels, fine pixels, and their weights."""
     program = tl.program_id(axis)
     tile = program // squares
     tap = tile * (TAPS - 1)
@@ -96,7 +97,7 @@ def fine_axis(axis: tl.constexpr, squares, size, coarse, factor, shift, unit, PI
 
 @triton.jit
 def weights_of(pixels, tap, coarse, factor, shift, unit, TAPS: tl.constexpr):
-    """(pixels, taps) bilinear weights."""
+    """Bilinear weights (pixels, taps)."""
     at = tl.minimum(tl.maximum(pixels * factor + shift, 0), (coarse - 1) * unit)
     distance = tl.abs(at[:, None] - (tap + tl.arange(0, TAPS))[None, :] * unit)
     return tl.maximum(1.0 - distance.to(tl.float32) / unit, 0.0)
@@ -104,14 +105,14 @@ def weights_of(pixels, tap, coarse, factor, shift, unit, TAPS: tl.constexpr):
 
 @triton.jit
 def fine_places(y, x, own_h, own_w, height, width):
-    """Where a program's fine pixels lie in maps (N, height, width), and which of them are its own."""
+    """Offsets of a program's fine pixels in maps (N, height, width), and the mask of its own pixels."""
     first = tl.program_id(2).to(tl.int64) * height * width
     return first + y[:, None] * width + x[None, :], own_h[:, None] & own_w[None, :]
 
 
 @triton.jit
 def upsample_class(source, index, tap_h, tap_w, h, w, stride_c, stride_h, stride_w, rows, columns, TAPS: tl.constexpr):
-    """One class of a square of fine pixels."""
+    """The upsampled logits of one class at a square of fine pixels."""
     y, x = tap_h + tl.arange(0, TAPS), tap_w + tl.arange(0, TAPS)
     inside = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w))[None, :]
     coarse = tl.load(source + index * stride_c + y[:, None] * stride_h + x[None, :] * stride_w, mask=inside, other=0.0)

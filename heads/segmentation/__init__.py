@@ -1,1 +1,1 @@
-"""Heads that give a class to every pixel."""
+"""Heads that classify every pixel."""

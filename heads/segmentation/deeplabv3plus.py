@@ -1,7 +1,7 @@
-"""DeepLabv3+: atrous spatial pyramid pooling over C5, and a decoder that refines it with C2.
+"""DeepLabv3+: atrous spatial pyramid pooling (ASPP) of C5, and a decoder that refines the result with C2.
 
 Paper: Chen et al. 2018 (arXiv:1802.02611), Fig. 2. Order of concatenation, BatchNorm and resizing follow the released
-code (TensorFlow `research/deeplab/model.py`); a test holds the logits equal to that program's.
+code (TensorFlow `research/deeplab/model.py`). A test compares the logits with that program's.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ PUBLISHED_CROP = 513
 def rates_for_crop(size_hw: Sequence[int]) -> tuple[int, ...]:
     """Atrous rates at output stride 16 for training on crops of `size_hw` pixels: (3, 6, 9) for 257 x 257.
 
-    The published rates belong to maps of 33 x 33. On a map of 17 x 17 the outer taps of rate 18 read only padding: they
-    get no gradient, and act with their random start as soon as a larger image is predicted. Below the published crop
-    the rates therefore shrink with the shorter edge; above it they stay.
+    The published rates fit maps of 33 x 33. On a map of 17 x 17 the outer taps of rate 18 read only padding: they get
+    no gradient, and their random initial values take effect when a larger image is predicted. Below the published
+    crop the rates therefore shrink with the shorter edge; above it they are as published.
     """
     share = min(1.0, (min(size_hw) - 1) / (PUBLISHED_CROP - 1))
     return tuple(max(1, round(rate * share)) for rate in RATES_AT_16)
 
 
 class Decoding(nn.Module):
-    """What heads of DeepLabv3+ share: the decoder that refines a `context` of the high level with the low level.
+    """The decoder of DeepLabv3+'s heads: refines a `context` of the high level with the low level.
 
-    A subclass builds the modules of its `context` (N, in_channels[-1], h', w') -> (N, channels, h', w'), then calls
-    `_build_decoder`, and lets atrous rates follow the strides in `set_strides`.
+    A subclass builds the modules of `context`, which maps (N, in_channels[-1], h', w') -> (N, channels, h', w'), then
+    calls `_build_decoder`. Its `set_strides` adapts the atrous rates.
     """
 
     def __init__(self, num_classes: int, in_channels: Sequence[int], align_corners: bool):
@@ -75,23 +75,23 @@ class Decoding(nn.Module):
 
 
 class DeepLabV3Plus(Decoding):
-    """ASPP and decoder; the first feature is the low level, the last the high level.
+    """ASPP and decoder. The first feature is the low level, the last one the high level.
 
     Shapes: features [(N, in_channels[0], h, w), …, (N, in_channels[-1], h', w')] -> logits (N, num_classes, h, w).
 
     Args:
-        in_channels, in_strides: of the features, in their order; the model fills them from the backbone.
+        in_channels, in_strides: of the features; the model takes them from the backbone.
         channels: of ASPP and decoder.
-        low_channels: to which the low level is projected.
-        rates: atrous rates of ASPP at output stride 16; they scale with 16 / stride. Where a config leaves them open,
-            training takes those of `rates_for_crop`, and they are saved with the weights.
+        low_channels: channels of the projected low level.
+        rates: atrous rates of ASPP at output stride 16; they scale with 16 / stride. If a config does not set them,
+            training takes those of `rates_for_crop` and saves them with the weights.
         separable: separable 3x3 convolutions, as released, or plain ones.
-        image_pooling: the global branch of ASPP.
+        image_pooling: whether ASPP has its global branch.
         pooling_hw: (height, width) in pixels of the window over which that branch averages in prediction; None for the
-            whole image, as published. Where a config leaves it open, training on crops below 513 pixels takes the
-            crop's size, so that the branch sees what it was trained on (CamVid, crops of 257, images of 480 x 360:
-            60.4 in place of 58.5 mIoU).
-        align_corners: of every resizing, True as TensorFlow's.
+            whole image, as published. If a config does not set it, training on crops below 513 pixels sets the crop's
+            size, so that the branch averages over the same area as in training (CamVid, crops of 257, images of
+            480 x 360: mIoU 60.4 instead of 58.5).
+        align_corners: of every resizing; True as in TensorFlow.
         bn_eps, bn_momentum: published 1e-5 and 3e-4.
     """
 
@@ -126,7 +126,7 @@ class DeepLabV3Plus(Decoding):
         self.set_strides(in_strides)
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """Let atrous rates and pooling follow the stride of the high level: 6, 12, 18 at 16 become 12, 24, 36 at 8."""
+        """Adapt atrous rates and pooling to the stride of the high level: 6, 12, 18 at 16 become 12, 24, 36 at 8."""
         if self.image_pooling is not None and self.pooling_hw is not None:
             self.image_pooling.window_hw = tuple(-(-size // in_strides[-1]) for size in self.pooling_hw)
         for conv, rate in zip(list(self.aspp)[1:], self.rates, strict=True):
@@ -134,7 +134,7 @@ class DeepLabV3Plus(Decoding):
             set_dilation(conv, max(1, rate * 16 // in_strides[-1]))
 
     def context(self, high: Tensor) -> Tensor:
-        # Pooling first, so that its gradient, which has no memory format, comes last and is added to the others'.
+        # Pooling first: its gradient has no memory format, and so is added last, to that of the other branches.
         pooled = [] if self.image_pooling is None else [self.image_pooling(high)]
         branches = pooled + [branch(high) for branch in self.aspp]
         return self.project(torch.cat(branches, 1))
@@ -148,13 +148,13 @@ class PlainConv(ConvBN):
 
 
 class ImagePooling(ConvBN):
-    """Average of the image, 1x1 convolution, BatchNorm, ReLU, spread over the map again.
+    """Average of the map, 1x1 convolution, BatchNorm, ReLU, expanded to the size of the map.
 
-    With `window_hw`, in cells of the map, a map in prediction is averaged over the window of that size around each
-    cell; at the border over the last window that lies inside.
+    With `window_hw`, in cells of the map, prediction averages over the window of that size around each cell, shifted
+    inside at the border.
 
-    One image in a batch gives BatchNorm one value per channel, of which there is no variance: then its running
-    statistics serve, also in training.
+    A batch of one image has one value per channel and so no variance: BatchNorm then uses its running statistics, also
+    in training.
     """
 
     window_hw: tuple[int, int] | None = None
@@ -172,11 +172,11 @@ class ImagePooling(ConvBN):
         spread = F.relu(pooled).expand(-1, -1, *x.shape[-2:])
         if not x.is_contiguous(memory_format=torch.channels_last):
             return spread
-        return spread.contiguous(memory_format=torch.channels_last)  # or all that it is concatenated with is moved
+        return spread.contiguous(memory_format=torch.channels_last)  # or `cat` would copy the other branches
 
 
 def local_mean(x: Tensor, window_hw: tuple[int, int]) -> Tensor:
-    """Average (N, C, H, W) over the window around each cell, moved inside at the border; a larger one is cut."""
+    """Average of (N, C, H, W) over a window around each cell, shifted inside at the border, at most the whole map."""
     for axis, window in zip((2, 3), window_hw, strict=True):
         size = x.shape[axis]
         first = (torch.arange(size, device=x.device) - window // 2).clamp(max=size - window).clamp(min=0)

@@ -1,8 +1,8 @@
-"""Dense prediction cell: five atrous convolutions, found by search, in place of ASPP under DeepLabv3+'s decoder.
+"""Dense prediction cell: five atrous convolutions, found by architecture search, in place of DeepLabv3+'s ASPP.
 
 Paper: Chen et al. 2018, "Searching for Efficient Multi-Scale Architectures for Dense Image Prediction"
 (arXiv:1809.04184), Fig. 4; as released in TensorFlow `research/deeplab/core/dense_prediction_cell_branch5_top1_
-cityscapes.json`. A test holds the logits equal to that program's.
+cityscapes.json`. A test compares the logits with that program's.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from heads.segmentation.deeplabv3plus import Decoding
 class Branch(NamedTuple):
     """One separable 3x3 convolution of the cell."""
 
-    source: int  # the branch it reads; -1 for C5
+    source: int  # index of the branch that it reads; -1 for C5
     rate_hw: tuple[int, int]  # atrous rate at output stride 16
 
 
@@ -32,11 +32,11 @@ BRANCHES = (
 
 
 class DeepLabV3PlusDPC(Decoding):
-    """Dense prediction cell and decoder; the first feature is the low level, the last the high level.
+    """Dense prediction cell and decoder. The first feature is the low level, the last one the high level.
 
     Shapes: features [(N, in_channels[0], h, w), …, (N, in_channels[-1], h', w')] -> logits (N, num_classes, h, w).
 
-    Args: as for `DeepLabV3Plus`.
+    Args: as in `DeepLabV3Plus`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DeepLabV3PlusDPC(Decoding):
         self.set_strides(in_strides)
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """Let the atrous rates follow the stride of the high level: the table's at 16, twice that at 8."""
+        """Adapt the atrous rates to the stride of the high level: those of `BRANCHES` at 16, twice these at 8."""
         for conv, branch in zip(self.branches, BRANCHES, strict=True):
             set_dilation(conv.depthwise, *(max(1, rate * 16 // in_strides[-1]) for rate in branch.rate_hw))
 

@@ -1,4 +1,4 @@
-"""The fully convolutional head, used as an auxiliary classifier on a middle level while training.
+"""The fully convolutional head, also used as an auxiliary head on a middle level in training.
 
 Papers: Long et al. 2015 (arXiv:1411.4038); as an auxiliary loss: Zhao et al. 2017 (arXiv:1612.01105).
 """
@@ -16,8 +16,8 @@ class FCNHead(nn.Module):
     Shapes: features [… (N, in_channels[level], h, w) …] -> logits (N, num_classes, h, w).
 
     Args:
-        level: index into the features, -1 for the deepest.
-        channels: of the 3x3 convolutions; default a quarter of the level's.
+        level: index of the feature to read, -1 for the deepest.
+        channels: of the 3x3 convolutions; default a quarter of the feature's.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class FCNHead(nn.Module):
     ):
         super().__init__()
         if not -len(in_channels) <= level < len(in_channels):
-            raise ValueError(f"level must index the backbone's {len(in_channels)} levels, got {level}")
+            raise ValueError(f"level must be an index of the backbone's {len(in_channels)} levels, got {level}")
         self.num_classes = num_classes
         self.level = level
         self.align_corners = align_corners
@@ -48,7 +48,7 @@ class FCNHead(nn.Module):
         self.classifier = nn.Conv2d(channels if num_convs else ins[0], num_classes, 1)
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """Nothing here depends on the stride."""
+        """Does nothing: the head works at any stride."""
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         return self.classifier(self.dropout(self.convs(features[self.level])))

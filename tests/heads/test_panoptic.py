@@ -64,5 +64,5 @@ def test_ground_truth_of_a_sample():
     known = dict(mask=mask, masks=masks, labels=torch.tensor([0, 0]), iscrowd=torch.tensor([False, True]))
     found = panoptic_of_sample(known, [CAR])
     assert found.labels.tolist() == [CAR, CAR, ROAD] and found.iscrowd.tolist() == [False, True, False]
-    with pytest.raises(ValueError, match="no mask and masks"):
+    with pytest.raises(ValueError, match="must have mask and masks, got mask; take a PanopticDataset"):
         panoptic_of_sample(dict(mask=mask), [CAR])

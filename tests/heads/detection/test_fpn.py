@@ -76,5 +76,5 @@ def test_wrong_arguments_are_named(options, message):
 
 
 def test_another_stride_needs_another_pyramid():
-    with pytest.raises(ValueError, match=r"built for strides \(8, 16, 32\), not \(8, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"built for strides \(8, 16, 32\), got \(8, 16, 16\)"):
         FPN((8, 8, 8), (8, 16, 32), 8).set_strides((8, 16, 16))

@@ -92,5 +92,5 @@ def test_no_map_of_all_classes_is_made(monkeypatch):
 
 def test_no_images_and_too_many_classes():
     assert CoarseLogits(torch.randn(0, 3, 4, 4), (8, 8), (8, 8), True).labels().shape == (0, 8, 8)
-    with pytest.raises(ValueError, match="at most 256 classes, got 257"):
+    with pytest.raises(ValueError, match="classes must be at most 256, got 257"):
         CoarseLogits(torch.randn(1, 257, 2, 2), (8, 8), (8, 8), True).labels()

@@ -81,7 +81,7 @@ def test_fcn_head_reads_its_level(num_convs):
 
 
 def test_fcn_head_level_out_of_range():
-    with pytest.raises(ValueError, match="level must index the backbone's 2 levels, got 2"):
+    with pytest.raises(ValueError, match="level must be an index of the backbone's 2 levels, got 2"):
         FCNHead(5, (8, 16), (4, 16), level=2)
 
 
