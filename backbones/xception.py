@@ -43,8 +43,14 @@ EXIT = (
     Row((1536, 2048), skip="none", first_relu=False, last_relu=True),
 )
 STEP = 1e-4  # distance between the widths that `equal_width` tries
-ORDERS = ("depthwise_first", "pointwise_first")
 ACTIVATIONS = {None: None, "relu": nn.ReLU, "elu": nn.ELU}
+CHOICES = {  # of the arguments of `Xception`
+    "stem": ("valid", "same"),
+    "pool_padding": ("symmetric", "tensorflow"),
+    "taps": ("before_relu", "after_relu"),
+    "order": ("depthwise_first", "pointwise_first"),
+    "activation": tuple(ACTIVATIONS),
+}
 
 
 class PlainSeparableConv(nn.Sequential):
@@ -175,15 +181,7 @@ class Xception(Trunk):
         bn_momentum: float = 0.1,
     ):
         super().__init__(out, frozen_stages, frozen_bn)
-        for name, value, choices in (
-            ("stem", stem, ("valid", "same")),
-            ("pool_padding", pool_padding, ("symmetric", "tensorflow")),
-            ("taps", taps, ("before_relu", "after_relu")),
-            ("order", order, ORDERS),
-            ("activation", activation, tuple(ACTIVATIONS)),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+        _check_choices(stem=stem, pool_padding=pool_padding, taps=taps, order=order, activation=activation)
         if num_middle < 0 or (segments is not None and segments < 1):
             raise ValueError(f"num_middle must be 0 or more, segments 1 or more, got {num_middle} and {segments}")
         bn = {"bn_eps": bn_eps, "bn_momentum": bn_momentum}
@@ -232,6 +230,12 @@ class Xception(Trunk):
         rates = dilate((row.stride for row in self.rows), output_stride)
         for block, (stride, rate) in zip(self.blocks, rates, strict=True):
             block.set_rate(stride, rate)
+
+
+def _check_choices(**values: str | None) -> None:
+    for name, value in values.items():
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name} must be one of {CHOICES[name]}, got {value!r}")
 
 
 def equal_width(segments: int, width: float = 1.0, num_classes: int = 1000, **options) -> float:
