@@ -2,7 +2,7 @@
 
 import pytest
 
-from xseg.data.read.voc_xml import VocAnnotation, VocObject, read_voc_xml
+from xseg.data.read.voc_xml import LabelledObject, VocAnnotation, VocObject, read_labelled, read_voc_xml
 
 BOX = "<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
 
@@ -36,3 +36,15 @@ def test_numbers_as_in_the_file(tmp_path):
 def test_what_lacks_is_named(tmp_path, inner, message):
     with pytest.raises(ValueError, match=message):
         read_voc_xml(written(tmp_path, inner))
+
+
+def test_labelled_objects_count_pixels_from_0_and_faults_are_raised_or_reported(tmp_path):
+    path = written(tmp_path, f"<object><name>cow</name>{BOX}</object><object><name>dog</name>{BOX}</object>")
+    kinds = []
+    assert read_labelled(path, ["cat", "dog"], lambda kind, error: kinds.append(kind)) == (
+        None,
+        [LabelledObject(2, 1, (0, 1.5, 3, 4), False)],
+    )
+    assert kinds == ["incomplete image", "unknown class"]
+    with pytest.raises(ValueError, match=r"a\.xml states no size"):
+        read_labelled(path, ["cat", "dog"])

@@ -10,7 +10,7 @@ import numpy as np
 from xseg.data.check.report import Fault, kind_of
 from xseg.data.read.coco import annotations_of, boxes_of, categories_of, images_of, place_of, read_coco
 from xseg.data.read.rle import run_lengths
-from xseg.data.read.voc_xml import read_voc_xml
+from xseg.data.read.voc_xml import read_labelled
 from xseg.data.sets.coco import CocoDetection
 from xseg.data.sets.detection import DetectionDataset, to_xyxy
 from xseg.data.sets.voc import class_names, list_files
@@ -93,23 +93,18 @@ def _of_voc(given: dict, name: str) -> Survey:
     for split in [splits] if isinstance(splits, str) else splits:
         folder, _, last = split.rpartition("/")
         for image, path in list_files(root / folder, last):
+
+            def note(kind: str, error: Exception, path: Path = path) -> None:
+                faults.append(Fault(kind, name, str(path), str(error)))
+
             try:
-                size_hw, found = read_voc_xml(path)
+                size_hw, labelled = read_labelled(path, names, note)
             except (OSError, ValueError) as error:
-                faults.append(Fault(kind_of(error), name, str(path), str(error)))
+                note(kind_of(error), error)
                 continue
-            if size_hw is None:
-                message = f"{path} states no size; write the image's width and height there"
-                faults.append(Fault("incomplete image", name, str(path), message))
-            for number, (label, (x1, y1, x2, y2), difficult) in enumerate(found, start=1):
-                place = f"{path}: object {number} ({label})"
-                if label not in names:
-                    message = f"{place}: no such class; the classes are {', '.join(names)}. Name them in classes.txt"
-                    faults.append(Fault("unknown class", name, str(path), message))
-                    continue
-                box = (x1 - 1, y1 - 1, x2, y2)  # counted from 1 in the file
-                item = SurveyedObject(len(images), place, names.index(label), box, difficult=difficult)
-                objects.append(item)
+            for number, label, box_xyxy, difficult in labelled:
+                place = f"{path}: object {number} ({names[label]})"
+                objects.append(SurveyedObject(len(images), place, label, box_xyxy, difficult=difficult))
             images.append(SurveyedImage(path.stem, image, size_hw))
     return Survey(names, images, objects, faults, given["drop_invalid"])
 

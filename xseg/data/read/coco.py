@@ -9,21 +9,15 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from xseg.data.read.faults import Report, refuse
 from xseg.data.read.json_file import read_json
 from xseg.data.sample import Path_
-
-Report = Callable[[str, ValueError], None]  # kind of the fault, error
-
-
-def refuse(kind: str, error: ValueError) -> None:
-    """The report of a reader that accepts no fault."""
-    raise error
 
 
 def read_coco(path: Path_) -> dict:

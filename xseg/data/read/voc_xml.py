@@ -5,8 +5,11 @@ The files count pixels from 1 and name the last one inside: xmin, ymin, xmax, ym
 """
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
+
+from xseg.data.read.faults import Report, refuse
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -44,6 +47,38 @@ def read_voc_xml(path: str | os.PathLike) -> VocAnnotation:
         difficult = _number(node.findtext("difficult") or "0", f"{place}: difficult") != 0
         objects.append(VocObject(name, box, difficult))
     return VocAnnotation(_size_hw(tree, path), objects)
+
+
+class LabelledObject(NamedTuple):
+    """One object whose class is known."""
+
+    number: int  # in the file, from 1
+    label: int
+    box_xyxy: tuple[float, float, float, float]  # pixels from 0, the edges right and below behind the last pixel
+    difficult: bool
+
+
+def read_labelled(
+    path: str | os.PathLike, names: Sequence[str], report: Report = refuse
+) -> tuple[tuple[int, int] | None, list[LabelledObject]]:
+    """(height, width) and the objects of one file, labels by position in `names`.
+
+    A file without a size and objects of other classes are reported; without `report` the first is raised.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_voc_xml`.
+    """
+    size_hw, objects = read_voc_xml(path)
+    if size_hw is None:
+        report("incomplete image", ValueError(f"{path} states no size; write the image's width and height there"))
+    labelled = []
+    for number, (name, (xmin, ymin, xmax, ymax), difficult) in enumerate(objects, start=1):
+        if name in names:
+            labelled.append(LabelledObject(number, names.index(name), (xmin - 1, ymin - 1, xmax, ymax), difficult))
+        else:
+            known = f"no such class; the classes are {', '.join(names)}. Name them in classes.txt"
+            report("unknown class", ValueError(f"{path}: object {number} ({name}): {known}"))
+    return size_hw, labelled
 
 
 def _size_hw(tree: ElementTree.Element, path: str | os.PathLike) -> tuple[int, int] | None:

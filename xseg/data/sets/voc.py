@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.registry import DATASETS
 
 from xseg.data.read.classes import VOC_CLASSES, read_classes, voc_palette
-from xseg.data.read.voc_xml import read_voc_xml
+from xseg.data.read.voc_xml import read_labelled
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xywh
 from xseg.data.sets.layout import image_paths, read_split, require_folder
@@ -67,14 +67,18 @@ class VOCDetection(DetectionDataset):
         for name in [split] if isinstance(split, str) else split:
             folder, _, last = name.rpartition("/")
             for image, path in list_files(Path(root) / folder, last):
-                size_hw, found = _read_xml(path, names)
-                num_read += len(found)
-                rows += [(len(files), *row) for row in found if keep_difficult or not row[2]]
+                size_hw, objects = read_labelled(path, names)
+                num_read += len(objects)
+                rows += [
+                    (len(files), item.number, item.label, item.difficult, *item.box_xyxy)
+                    for item in objects
+                    if keep_difficult or not item.difficult
+                ]
                 files.append(ImageFile(path.stem, image, size_hw))
                 xml_files.append(path)
-        objects = _objects(rows, files, xml_files, drop_invalid)
-        self.num_left_out = num_read - len(objects.labels)  # difficult or invalid ones
-        super().__init__(files, objects, names, palette, None, transforms, keep_empty)
+        table = _objects(rows, files, xml_files, drop_invalid)
+        self.num_left_out = num_read - len(table.labels)  # difficult or invalid ones
+        super().__init__(files, table, names, palette, None, transforms, keep_empty)
 
 
 _SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCdevkit/VOC2012)"
@@ -148,31 +152,15 @@ class VOC(SegmentationDataset):
         super().__init__(pairs, **described, transforms=transforms, cache=cache)
 
 
-def _read_xml(path: Path, names: Sequence[str]) -> tuple[tuple[int, int], list[tuple]]:
-    """(height, width), and (number, label, difficult, xmin, ymin, xmax, ymax) per object, as the file has them."""
-    size_hw, objects = read_voc_xml(path)
-    if size_hw is None:
-        raise ValueError(f"{path} states no size; write the image's width and height there")
-    rows = []
-    for number, (name, box, difficult) in enumerate(objects, start=1):
-        if name not in names:
-            raise ValueError(
-                f"{path}: object {number} ({name}): no such class; the classes are {', '.join(names)}. "
-                "Name them in classes.txt"
-            )
-        rows.append((number, names.index(name), difficult, *box))
-    return size_hw, rows
-
-
 def _objects(rows: list[tuple], files: list[ImageFile], xml_files: list[Path], drop_invalid: bool) -> Objects:
-    table = np.array(rows, np.float64).reshape(-1, 8)  # image, number, label, difficult, xmin, ymin, xmax, ymax
+    table = np.array(rows, np.float64).reshape(-1, 8)  # image, number, label, difficult, x1, y1, x2, y2
     image_of = table[:, 0].astype(np.int64)
     sizes_hw = np.array([image.size_hw for image in files], np.int64).reshape(-1, 2)[image_of]
 
     def place(row: int) -> str:
         return f"{xml_files[image_of[row]]}: object {int(table[row, 1])}"
 
-    stated_xyxy = table[:, 4:] - (1, 1, 0, 0)
+    stated_xyxy = table[:, 4:]
     boxes_xyxy, valid = clip_boxes(stated_xyxy, sizes_hw, place, drop_invalid)
     report_dropped(valid, place)
     stated_xywh = to_xywh(stated_xyxy[valid])
