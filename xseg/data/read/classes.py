@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -88,10 +89,19 @@ def voc_palette(num_classes: int) -> list[tuple[int, int, int]]:
 
 
 def read_classes(path: str | os.PathLike) -> tuple[str, ...]:
-    """Class names from a text file, one a line in the order of their ids.
+    """Class names from a text file, one a line in the order of their ids; see `read_names` for comments.
 
-    Blank lines are left out, and comments: what follows a # at the beginning of a line or behind a blank, so that the
-    class C# keeps its name.
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or names no class, a class stands twice, or there are more
+            than 255.
+    """
+    return check_classes(read_names(path), path)
+
+
+def read_names(path: str | os.PathLike) -> list[str]:
+    """The lines of a text file without blank ones and without comments.
+
+    A comment begins with a # at the start of a line or after a blank, so that the class C# keeps its name.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -100,16 +110,28 @@ def read_classes(path: str | os.PathLike) -> tuple[str, ...]:
     names = [name for line in lines if (name := re.sub(r"(^|\s)#.*", "", line).strip())]
     if not names:
         raise ValueError(f"{path} names no class; write one class name per line, in the order of ids")
-    return check_classes(names, path)
+    return names
 
 
 def check_classes(names: Sequence[str], place: object) -> tuple[str, ...]:
-    """The names as a tuple, when none stands twice and all ids fit below 255."""
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{place}: class names must differ, {', '.join(twice)} stands more than once")
+    """`distinct_names` of at most 255 classes, whose ids fit into 8-bit masks."""
     if len(names) > IGNORE:
         raise ValueError(f"{place}: at most 255 classes fit into 8-bit masks (255 is ignore), got {len(names)}")
+    return distinct_names(names, place)
+
+
+def distinct_names(names: Sequence[str], place: object) -> tuple[str, ...]:
+    """The names as a tuple; ValueError naming the `place` where there is none, or one stands twice."""
+    if not names:
+        raise ValueError(f"{place} must name at least one class")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{place}: class names must differ, {few(sorted(twice))} stands more than once")
     return tuple(names)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first five names, and how many there are."""
+    return ", ".join(names[:5]) + (f", … ({len(names)} in all)" if len(names) > 5 else "")
 
 
 def imagenet_classes() -> tuple[str, ...]:

@@ -4,9 +4,7 @@ A sample is dict(image (3, H, W) uint8 RGB, label int, meta=dict(id, path, size_
 image that is cut out of a larger one has its `box_xyxy` in meta, too.
 """
 
-import csv
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +14,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from xseg.data.draw import DrawnDataset
+from xseg.data.read.classes import distinct_names, few, read_names
+from xseg.data.read.csv_list import read_csv
 from xseg.data.read.images import IMAGE_SUFFIXES, compact, read_image
 from xseg.data.sample import Path_, Transforms
 from xseg.data.transforms.labels import cut_square
@@ -164,15 +164,8 @@ class ImageList(ClassificationDataset):
 def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
     """Class names, or those of a text file, checked; unlike `check_classes` any number: labels are no 8-bit pixels."""
     if isinstance(classes, str | os.PathLike):
-        place = classes
-        if not Path(place).exists():
-            raise FileNotFoundError(f"{place}: no such file; write one class name per line, in the order of labels")
-        classes = [line.strip() for line in Path(place).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    if not classes:
-        raise ValueError(f"{place} names no class")
-    if twice := sorted(name for name, count in Counter(classes).items() if count > 1):
-        raise ValueError(f"{place}: class names must differ, {few(twice)} more than once")
-    return tuple(classes)
+        return distinct_names(read_names(classes), classes)
+    return distinct_names(classes, place)
 
 
 def listed_classes(
@@ -220,23 +213,10 @@ def _files(folder: Path) -> list[str]:
 
 def _read_csv(path: Path) -> list[tuple[int, str, str]]:
     """(line number, path, label) of every row."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such list; write a CSV file with the columns path,label")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if missing := {"path", "label"} - set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{path}: line 1 must name the columns path,label; {' and '.join(sorted(missing))} missing"
-            )
-        rows = [(reader.line_num, row["path"], row["label"]) for row in reader]
+    rows = read_csv(path, "path", "label")
     for line, name, label in rows:
         if not name or not label:
             raise ValueError(f"{path}: line {line} has no path or no label")
     if not rows:
         raise ValueError(f"{path} lists no image")
     return rows
-
-
-def few(names: Sequence[str]) -> str:
-    """The first five, and how many there are."""
-    return ", ".join(names[:5]) + (f", … ({len(names)} in all)" if len(names) > 5 else "")

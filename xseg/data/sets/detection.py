@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from xseg.data.draw import DrawnDataset
-from xseg.data.read.classes import voc_palette
+from xseg.data.read.classes import distinct_names, voc_palette
 from xseg.data.read.images import compact, read_image
 from xseg.data.read.rle import RunLengths, decode_masks
 
@@ -73,7 +73,7 @@ class DetectionDataset(DrawnDataset):
         **_,
     ) -> dict:
         """`metainfo` of a data set with these arguments, without building it: dict(classes, palette, category_ids)."""
-        names = check_detection_classes(classes)
+        names = distinct_names(classes, "classes")
         colours = [tuple(colour) for colour in palette or voc_palette(len(names) + 1)[1:]]
         ids = list(category_ids or range(1, len(names) + 1))
         for name, values in (("palette", colours), ("category_ids", ids)):
@@ -254,15 +254,6 @@ def spans_of(image_of: np.ndarray, num_images: int) -> np.ndarray:
     """(N, 2): the rows of each image in a table sorted by `image_of` (A,)."""
     ends = np.cumsum(np.bincount(image_of, minlength=num_images))
     return np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1).astype(np.int64)
-
-
-def check_detection_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple, when there is one and none stands twice."""
-    if not names:
-        raise ValueError("classes must name at least one class")
-    if twice := sorted({name for name in names if list(names).count(name) > 1}):
-        raise ValueError(f"classes: names must differ, {', '.join(twice)} stands more than once")
-    return tuple(names)
 
 
 def _left_aside(objects: Objects) -> np.ndarray:

@@ -4,7 +4,6 @@ A sample is that of `xseg.data.sets.classification`, but its label is (num_class
 class the image has, else 0.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,11 @@ import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
+from xseg.data.read.classes import few
+from xseg.data.read.csv_list import read_csv
 from xseg.data.read.json_file import read_json
 from xseg.data.sample import Path_, Transforms
-from xseg.data.sets.classification import ClassificationDataset, Labelled, few, listed_classes
+from xseg.data.sets.classification import ClassificationDataset, Labelled, listed_classes
 
 SEPARATOR = "|"
 _REMEDY = f"write a CSV file with the columns path,labels (names joined by {SEPARATOR}) or a JSON list of them"
@@ -96,13 +97,7 @@ def read_list(path: Path) -> list[Row]:
 
 
 def _csv_rows(path: Path) -> list[Row]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if missing := {"path", "labels"} - set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{path}: line 1 must name the columns path,labels; {' and '.join(sorted(missing))} missing"
-            )
-        return [(f"line {reader.line_num}", row["path"], _split(row["labels"] or "")) for row in reader]
+    return [(f"line {line}", name, _split(labels or "")) for line, name, labels in read_csv(path, "path", "labels")]
 
 
 def _split(labels: str) -> tuple[str, ...]:

@@ -133,6 +133,4 @@ def check_same_size(size_hw: Sequence[int], mask_hw: Sequence[int], image_path: 
 def _classes(classes: Sequence[str] | Path_) -> tuple[str, ...]:
     if isinstance(classes, str | os.PathLike):
         return read_classes(classes)
-    if not classes:
-        raise ValueError("classes must name at least one class")
     return check_classes(list(classes), "classes")
