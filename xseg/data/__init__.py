@@ -21,12 +21,11 @@ from xseg.data.read.rle import decode_masks, encode_masks
 from xseg.data.sample import Sample, check_sample, collate
 from xseg.data.sets.ade20k import ADE20K
 from xseg.data.sets.cityscapes import Cityscapes, CityscapesInstances, CityscapesPanoptic
-from xseg.data.sets.classification import ClassificationDataset, ImageFolder, ImageList
-from xseg.data.sets.coco import CocoDetection
-from xseg.data.sets.coco_panoptic import CocoPanoptic
+from xseg.data.sets.classification import ClassificationDataset, MultiLabelDataset
+from xseg.data.sets.coco import CocoDetection, CocoPanoptic
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects
-from xseg.data.sets.folders import ImageMaskFolder
-from xseg.data.sets.multilabel import MultiLabelDataset, MultiLabelList
+from xseg.data.sets.folders import ImageFolder, ImageMaskFolder
+from xseg.data.sets.lists import ImageList, MultiLabelList
 from xseg.data.sets.panoptic import PanopticDataset
 from xseg.data.sets.segmentation import SegmentationDataset
 from xseg.data.sets.shapes import Shapes, ShapesClassification, ShapesDetection, ShapesMultiLabel, ShapesPanoptic

@@ -1,7 +1,8 @@
-"""Data sets of one label an image: folders, and a list in a CSV file.
+"""What all classification data sets share: images with one label, or with several.
 
-A sample is dict(image (3, H, W) uint8 RGB, label int, meta=dict(id, path, size_hw)), size_hw before the transforms; an
-image that is cut out of a larger one has its `box_xyxy` in meta, too.
+A sample is dict(image (3, H, W) uint8 RGB, label, meta=dict(id, path, size_hw)), size_hw before the transforms; an
+image that is cut out of a larger one has its `box_xyxy` in meta, too. The label is an int, or in a `MultiLabelDataset`
+(num_classes,) float32: 1 for each class the image has, else 0.
 """
 
 import os
@@ -9,14 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from mmengine.registry import DATASETS, TRANSFORMS
 from torch import Tensor
 from torchvision import tv_tensors
 
 from xseg.data.draw import DrawnDataset
-from xseg.data.read.classes import distinct_names, few, read_names
-from xseg.data.read.csv_list import read_csv
-from xseg.data.read.images import IMAGE_SUFFIXES, compact, read_image
+from xseg.data.read.classes import distinct_names, read_names
+from xseg.data.read.images import compact, read_image
 from xseg.data.sample import Path_, Transforms
 from xseg.data.transforms.labels import cut_square
 
@@ -85,80 +86,16 @@ class ClassificationDataset(DrawnDataset):
 
 
 @DATASETS.register_module()
-class ImageFolder(ClassificationDataset):
-    """ImageNet's layout, {root}/{split}/CLASS/*.jpg, and any other image format.
+class MultiLabelDataset(ClassificationDataset):
+    """Images with any number of labels each, also none: the `label` of a row is a tuple of class indices."""
 
-    Args:
-        split: a folder below root; "" where the classes' folders lie in root itself.
-        classes: the folders' names in the order of labels, or the path of a text file with one a line; None is
-            `{root}/classes.txt`, and without that file the sorted folders of `{root}/train`, or of the split.
-    """
+    def labels_of(self, index: int) -> tuple[int, ...]:
+        return self.images[index].label
 
-    @staticmethod
-    def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
-        """dict(classes); lists folders when neither `classes` nor a classes.txt names the classes."""
-        root, folder = Path(root), Path(root) / split
-
-        def labels() -> list[str]:
-            _require_split(root, split)
-            return _subfolders(root / "train" if split and (root / "train").is_dir() else folder)
-
-        return dict(classes=listed_classes(root, classes, folder, labels))
-
-    def __init__(
-        self,
-        root: Path_,
-        split: str = "train",
-        classes: Sequence[str] | Path_ | None = None,
-        transforms: Transforms = None,
-    ):
-        folder = Path(root) / split
-        _require_split(Path(root), split)
-        names = ImageFolder.describe(root, split, classes)["classes"]
-        if unknown := set(_subfolders(folder)) - set(names):
-            raise ValueError(
-                f"{folder}: {few(sorted(unknown))} named like no class ({few(names)}); "
-                "name the folder in classes.txt or remove it"
-            )
-        images = [
-            Labelled(f"{name}/{Path(file).stem}", f"{folder}/{name}/{file}", label)
-            for label, name in enumerate(names)
-            for file in _files(folder / name)
-        ]
-        if not images:
-            raise FileNotFoundError(f"{folder} holds no image CLASS/*({'|'.join(IMAGE_SUFFIXES)})")
-        super().__init__(images, names, transforms)
-
-
-@DATASETS.register_module()
-class ImageList(ClassificationDataset):
-    """A list {root}/{split}.csv with the columns `path` (below root, or absolute) and `label` (a class name).
-
-    Args:
-        classes: as for `ImageFolder`, but without classes.txt the sorted labels of train.csv, or of the split.
-    """
-
-    @staticmethod
-    def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
-        """dict(classes); reads a list when neither `classes` nor a classes.txt names the classes."""
-        return dict(classes=_csv_classes(Path(root), split, classes))
-
-    def __init__(
-        self,
-        root: Path_,
-        split: str = "train",
-        classes: Sequence[str] | Path_ | None = None,
-        transforms: Transforms = None,
-    ):
-        root = Path(root)
-        rows = _read_csv(root / f"{split}.csv")
-        names = _csv_classes(root, split, classes, rows)
-        label_of = {name: label for label, name in enumerate(names)}
-        for line, _, label in rows:
-            if label not in label_of:
-                raise ValueError(f"{root / split}.csv: line {line}: {label!r} is none of the classes {few(names)}")
-        images = [Labelled(path, str(root / path), label_of[label]) for _, path, label in rows]
-        super().__init__(images, names, transforms)
+    def _target(self, index: int) -> Tensor:
+        target = torch.zeros(len(self.classes))
+        target[list(self.labels_of(index))] = 1
+        return target
 
 
 def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
@@ -175,48 +112,3 @@ def listed_classes(
     if classes is None:
         classes = root / "classes.txt" if (root / "classes.txt").exists() else sorted(set(labels()))
     return class_names(classes, place)
-
-
-def _csv_classes(
-    root: Path, split: str, classes: Sequence[str] | Path_ | None, rows: list[tuple[int, str, str]] | None = None
-) -> tuple[str, ...]:
-    """Class names of an `ImageList`; `rows` of the split, where they have been read already."""
-
-    def labels() -> list[str]:
-        naming = "train" if (root / "train.csv").exists() else split
-        named = rows if rows is not None and naming == split else _read_csv(root / f"{naming}.csv")
-        return [label for _, _, label in named]
-
-    return listed_classes(root, classes, root / f"{split}.csv", labels)
-
-
-def _require_split(root: Path, split: str) -> None:
-    if not (root / split).is_dir():
-        raise FileNotFoundError(
-            f"{root / split}: no such folder; expected there: CLASS/*.jpg, one folder a class, in {root}/train and "
-            f"{root}/val. Say where it is with --data-root DIR"
-        )
-
-
-def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _files(folder: Path) -> list[str]:
-    """Names of the images in a folder; none where there is no folder, for a split may lack a class."""
-    if not folder.is_dir():
-        return []
-    names = (name for name in os.listdir(folder) if not name.startswith("."))
-    return sorted(name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
-
-
-def _read_csv(path: Path) -> list[tuple[int, str, str]]:
-    """(line number, path, label) of every row."""
-    rows = read_csv(path, "path", "label")
-    for line, name, label in rows:
-        if not name or not label:
-            raise ValueError(f"{path}: line {line} has no path or no label")
-    if not rows:
-        raise ValueError(f"{path} lists no image")
-    return rows

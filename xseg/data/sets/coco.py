@@ -1,25 +1,31 @@
-"""COCO's JSON, 2017 layout or any other: data sets of it."""
+"""COCO's JSON, in COCO's 2017 layout or any other: objects, and panoptic annotations."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.registry import DATASETS
+from torch import Tensor
 
+from xseg.data.read.classes import IGNORE, check_classes, voc_palette
 from xseg.data.read.coco import (
     annotations_of,
     areas_of,
     boxes_of,
     categories_of,
     images_of,
+    path_of,
     place_of,
     read_categories,
     read_coco,
 )
+from xseg.data.read.images import read_image
 from xseg.data.read.rle import run_lengths
 from xseg.data.sample import Path_
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
 from xseg.data.sets.layout import require_folder
+from xseg.data.transforms.pixels import boxes_around
 
 
 @DATASETS.register_module()
@@ -83,7 +89,104 @@ class CocoDetection(DetectionDataset):
         super().__init__(files, objects, names, palette, category_ids, transforms, keep_empty)
 
 
+@DATASETS.register_module()
+class CocoPanoptic(DetectionDataset):
+    """COCO's panoptic annotations: a PNG an image, whose pixels are ids (R + 256 G + 256^2 B, 0 = void), and a JSON.
+
+    A sample is that of `PanopticDataset`. Classes are the categories by ascending id, things those with `isthing`.
+
+    Args:
+        images: folder that the file names in the JSON are relative to.
+        segments: folder of the PNGs.
+        annotations: the JSON file.
+        root: what these are relative to; what `--data-root` replaces.
+        outside_root: read also files whose names lead out of root and of their folders.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and the segment's id.
+    """
+
+    @staticmethod
+    def describe(images: Path_, segments: Path_, annotations: Path_, root: Path_ = ".", **_) -> dict:
+        """dict(classes, palette, things, category_ids); of the JSON only the categories are read."""
+        root = Path(root)
+        require_folder(root, root, f"{images}/, {segments}/, {annotations}", _PANOPTIC_SOURCE)
+        return _panoptic_metainfo(read_categories(root / annotations), root / annotations)
+
+    def __init__(
+        self,
+        images: Path_,
+        segments: Path_,
+        annotations: Path_,
+        root: Path_ = ".",
+        transforms: Sequence[Callable | dict] | None = None,
+        outside_root: bool = False,
+    ):
+        root = Path(root)
+        base = None if outside_root else root
+        self.file = root / annotations
+        for folder in (root / images, root / segments):
+            require_folder(folder, root, f"{images}/, {segments}/, {annotations}", _PANOPTIC_SOURCE)
+        content = read_coco(self.file)
+        self._metainfo = _panoptic_metainfo(content, self.file)
+        self.things = self._metainfo["things"]
+        self.class_of = {id: index for index, id in enumerate(categories_of(content, self.file)[1])}
+        rows = {row["id"]: row for row in content["images"]}
+        self.annotations, self.segment_files, files = content["annotations"], [], []
+        for row in self.annotations:
+            if (image := rows.get(row["image_id"])) is None:
+                raise ValueError(f"{self.file}: an annotation has image_id {row['image_id']}, which is not in the file")
+            place = f"{self.file}: image {image['id']}"
+            path = path_of(image.get("file_name"), root / images, base, place)
+            files.append(ImageFile(image["id"], path, (image["height"], image["width"])))
+            self.segment_files.append(path_of(row.get("file_name"), root / segments, base, f"{place}, its segments"))
+        names, palette = ([self._metainfo[key][index] for index in self.things] for key in ("classes", "palette"))
+        super().__init__(files, None, names, palette, self._metainfo["category_ids"], transforms)
+
+    @property
+    def metainfo(self) -> dict:
+        return dict(self._metainfo)
+
+    def labels_of(self, index: int) -> np.ndarray:
+        kinds = [self.class_of[row["category_id"]] for row in self.annotations[index]["segments_info"]]
+        return np.array([self.things.index(kind) for kind in kinds if kind in self.things], np.int64)
+
+    def objects_of(self, index: int) -> dict[str, Tensor]:
+        row = self.annotations[index]
+        path = self.segment_files[index]
+        ids, place = read_segment_ids(path), f"{self.file}: segment {{}} of {path}"
+        if tuple(ids.shape) != tuple(self.images[index].size_hw):
+            raise ValueError(f"{path} is {tuple(ids.shape)} (H, W), but its image {self.images[index].size_hw}")
+        known, which = np.unique(ids, return_inverse=True)
+        position = {int(id): at for at, id in enumerate(known)}
+        if unknown := position.keys() - {0} - {info["id"] for info in row["segments_info"]}:
+            raise ValueError(f"{place.format(min(unknown))} is not listed there; take both from one release")
+        classes, objects = np.full(len(known), IGNORE, np.uint8), []  # objects: (label, crowd, row in `known`)
+        for info in row["segments_info"]:
+            if info["id"] not in position:
+                raise ValueError(f"{place.format(info['id'])} has no pixel; take both from one release")
+            if info["category_id"] not in self.class_of:
+                raise ValueError(
+                    f"{place.format(info['id'])} has category_id {info['category_id']}, which is not there"
+                )
+            label = classes[position[info["id"]]] = self.class_of[info["category_id"]]
+            if label in self.things:
+                objects.append((self.things.index(label), int(info.get("iscrowd", 0)), position[info["id"]]))
+        which = torch.from_numpy(which.reshape(ids.shape))
+        labels, crowds, rows = torch.tensor(objects, dtype=torch.int64).reshape(-1, 3).unbind(1)
+        masks = which == rows[:, None, None]
+        return dict(
+            boxes_xyxy=boxes_around(masks),
+            labels=labels,
+            iscrowd=crowds.bool(),
+            area=masks.sum((1, 2)).double(),
+            masks=masks.byte(),
+            mask=torch.from_numpy(classes)[which],
+        )
+
+
 _COCO_SOURCE = "https://cocodataset.org (train2017.zip, val2017.zip, annotations_trainval2017.zip)"
+_PANOPTIC_SOURCE = "https://cocodataset.org (val2017.zip, panoptic_annotations_trainval2017.zip)"
 
 
 def _objects(
@@ -129,3 +232,21 @@ def _masks(rows: list[dict], file: Path, sizes_hw: np.ndarray, valid: np.ndarray
             code = ""
         counts.append(code.encode("ascii"))
     return np.array(counts, dtype=object)
+
+
+def _panoptic_metainfo(content: dict, file: Path) -> dict:
+    """dict(classes, palette, things, category_ids (of the things)) of the categories of a file."""
+    names, ids = categories_of(content, file)
+    thing_ids = {row["id"] for row in content["categories"] if row.get("isthing")}
+    return dict(
+        classes=check_classes(names, file),
+        palette=voc_palette(len(names) + 1)[1:],
+        things=tuple(index for index, id in enumerate(ids) if id in thing_ids),
+        category_ids=[id for id in ids if id in thing_ids],
+    )
+
+
+def read_segment_ids(path: Path_) -> np.ndarray:
+    """(H, W) int64 ids of a PNG in COCO's panoptic format. FileNotFoundError, ValueError: missing or unreadable."""
+    red, green, blue = read_image(path).long()
+    return (red + 256 * green + 256**2 * blue).numpy()

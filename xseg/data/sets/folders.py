@@ -1,12 +1,15 @@
-"""A folder of images and a folder of masks."""
+"""Folders: one of images with one of masks, or one per class."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.registry import DATASETS
 
+from xseg.data.read.classes import few
 from xseg.data.read.images import IMAGE_SUFFIXES
 from xseg.data.sample import Path_, Transforms
+from xseg.data.sets.classification import ClassificationDataset, Labelled, listed_classes
 from xseg.data.sets.layout import require_folder
 from xseg.data.sets.segmentation import SegmentationDataset
 
@@ -41,6 +44,73 @@ class ImageMaskFolder(SegmentationDataset):
             )
         pairs = [(stem, image_of[stem], mask_of[stem]) for stem in sorted(image_of)]
         super().__init__(pairs, classes, palette, transforms, cache=cache)
+
+
+@DATASETS.register_module()
+class ImageFolder(ClassificationDataset):
+    """ImageNet's layout, {root}/{split}/CLASS/*.jpg, and any other image format.
+
+    Args:
+        split: a folder below root; "" where the classes' folders lie in root itself.
+        classes: the folders' names in the order of labels, or the path of a text file with one a line; None is
+            `{root}/classes.txt`, and without that file the sorted folders of `{root}/train`, or of the split.
+    """
+
+    @staticmethod
+    def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
+        """dict(classes); lists folders when neither `classes` nor a classes.txt names the classes."""
+        root, folder = Path(root), Path(root) / split
+
+        def labels() -> list[str]:
+            _require_split(root, split)
+            return _subfolders(root / "train" if split and (root / "train").is_dir() else folder)
+
+        return dict(classes=listed_classes(root, classes, folder, labels))
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        classes: Sequence[str] | Path_ | None = None,
+        transforms: Transforms = None,
+    ):
+        folder = Path(root) / split
+        _require_split(Path(root), split)
+        names = ImageFolder.describe(root, split, classes)["classes"]
+        if unknown := set(_subfolders(folder)) - set(names):
+            raise ValueError(
+                f"{folder}: {few(sorted(unknown))} named like no class ({few(names)}); "
+                "name the folder in classes.txt or remove it"
+            )
+        images = [
+            Labelled(f"{name}/{Path(file).stem}", f"{folder}/{name}/{file}", label)
+            for label, name in enumerate(names)
+            for file in _files(folder / name)
+        ]
+        if not images:
+            raise FileNotFoundError(f"{folder} holds no image CLASS/*({'|'.join(IMAGE_SUFFIXES)})")
+        super().__init__(images, names, transforms)
+
+
+def _require_split(root: Path, split: str) -> None:
+    if not (root / split).is_dir():
+        raise FileNotFoundError(
+            f"{root / split}: no such folder; expected there: CLASS/*.jpg, one folder a class, in {root}/train and "
+            f"{root}/val. Say where it is with --data-root DIR"
+        )
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _files(folder: Path) -> list[str]:
+    """Names of the images in a folder; none where there is no folder, for a split may lack a class."""
+    if not folder.is_dir():
+        return []
+    names = (name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
 
 
 def _files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:

@@ -8,10 +8,9 @@ from mmengine.registry import DATASETS
 from xseg.data.read.classes import SHAPES_CLASSES
 from xseg.data.read.coco import read_coco
 from xseg.data.sample import Path_, Transforms
-from xseg.data.sets.classification import ClassificationDataset, Labelled
+from xseg.data.sets.classification import ClassificationDataset, Labelled, MultiLabelDataset
 from xseg.data.sets.coco import CocoDetection
 from xseg.data.sets.detection import DetectionDataset
-from xseg.data.sets.multilabel import MultiLabelDataset
 from xseg.data.sets.panoptic import PanopticDataset, joined_metainfo
 from xseg.data.sets.segmentation import SegmentationDataset
 from xseg.data.sets.shapes_drawing import shapes_counts, write_shapes

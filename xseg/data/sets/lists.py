@@ -1,21 +1,20 @@
-"""Data sets of any number of labels an image: a list in a CSV or JSON file.
-
-A sample is that of `xseg.data.sets.classification`, but its label is (num_classes,) float32: 1 for each
-class the image has, else 0.
-"""
+"""Lists of images with one label (CSV) or several labels (CSV or JSON) each."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.registry import DATASETS
-from torch import Tensor
 
 from xseg.data.read.classes import few
 from xseg.data.read.csv_list import read_csv
 from xseg.data.read.json_file import read_json
 from xseg.data.sample import Path_, Transforms
-from xseg.data.sets.classification import ClassificationDataset, Labelled, listed_classes
+from xseg.data.sets.classification import (
+    ClassificationDataset,
+    Labelled,
+    MultiLabelDataset,
+    listed_classes,
+)
 
 SEPARATOR = "|"
 _REMEDY = f"write a CSV file with the columns path,labels (names joined by {SEPARATOR}) or a JSON list of them"
@@ -23,16 +22,34 @@ Row = tuple[str, str, tuple[str, ...]]  # place in the list, path of the image, 
 
 
 @DATASETS.register_module()
-class MultiLabelDataset(ClassificationDataset):
-    """Images with any number of labels each, also none: the `label` of a row is a tuple of class indices."""
+class ImageList(ClassificationDataset):
+    """A list {root}/{split}.csv with the columns `path` (below root, or absolute) and `label` (a class name).
 
-    def labels_of(self, index: int) -> tuple[int, ...]:
-        return self.images[index].label
+    Args:
+        classes: as for `ImageFolder`, but without classes.txt the sorted labels of train.csv, or of the split.
+    """
 
-    def _target(self, index: int) -> Tensor:
-        target = torch.zeros(len(self.classes))
-        target[list(self.labels_of(index))] = 1
-        return target
+    @staticmethod
+    def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
+        """dict(classes); reads a list when neither `classes` nor a classes.txt names the classes."""
+        return dict(classes=_csv_classes(Path(root), split, classes))
+
+    def __init__(
+        self,
+        root: Path_,
+        split: str = "train",
+        classes: Sequence[str] | Path_ | None = None,
+        transforms: Transforms = None,
+    ):
+        root = Path(root)
+        rows = _read_csv(root / f"{split}.csv")
+        names = _csv_classes(root, split, classes, rows)
+        label_of = {name: label for label, name in enumerate(names)}
+        for line, _, label in rows:
+            if label not in label_of:
+                raise ValueError(f"{root / split}.csv: line {line}: {label!r} is none of the classes {few(names)}")
+        images = [Labelled(path, str(root / path), label_of[label]) for _, path, label in rows]
+        super().__init__(images, names, transforms)
 
 
 @DATASETS.register_module()
@@ -70,6 +87,19 @@ class MultiLabelList(MultiLabelDataset):
         super().__init__(images, names, transforms)
 
 
+def _csv_classes(
+    root: Path, split: str, classes: Sequence[str] | Path_ | None, rows: list[tuple[int, str, str]] | None = None
+) -> tuple[str, ...]:
+    """Class names of an `ImageList`; `rows` of the split, where they have been read already."""
+
+    def labels() -> list[str]:
+        naming = "train" if (root / "train.csv").exists() else split
+        named = rows if rows is not None and naming == split else _read_csv(root / f"{naming}.csv")
+        return [label for _, _, label in named]
+
+    return listed_classes(root, classes, root / f"{split}.csv", labels)
+
+
 def _list_classes(
     root: Path, split: str, classes: Sequence[str] | Path_ | None, rows: list[Row] | None = None
 ) -> tuple[str, ...]:
@@ -81,6 +111,17 @@ def _list_classes(
         return [label for *_, names in named for label in names]
 
     return listed_classes(root, classes, root / split, labels)
+
+
+def _read_csv(path: Path) -> list[tuple[int, str, str]]:
+    """(line number, path, label) of every row."""
+    rows = read_csv(path, "path", "label")
+    for line, name, label in rows:
+        if not name or not label:
+            raise ValueError(f"{path}: line {line} has no path or no label")
+    if not rows:
+        raise ValueError(f"{path} lists no image")
+    return rows
 
 
 def read_list(path: Path) -> list[Row]:
