@@ -110,6 +110,26 @@ def read_ids(path: str | os.PathLike) -> np.ndarray:
     return values.astype(np.int32)
 
 
+def read_segment_ids(path: str | os.PathLike) -> np.ndarray:
+    """(H, W) int64: the ids in a PNG of COCO's panoptic format, R + 256 G + 256^2 B; errors of `read_image`."""
+    red, green, blue = read_image(path).long()
+    return (red + 256 * green + 256**2 * blue).numpy()
+
+
+def read_size_hw(path: str | os.PathLike) -> tuple[int, int]:
+    """(height, width) in pixels as the header of an image file states them; the pixels are not read.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, no regular file or not an image.
+    """
+    check_regular(path)
+    try:
+        with Image.open(path) as file:
+            return file.height, file.width
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error
+
+
 def write_mask(
     path: str | os.PathLike, mask: Tensor | np.ndarray, palette: Sequence[Sequence[int]] | None = None
 ) -> None:

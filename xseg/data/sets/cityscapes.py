@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 import torch
 from mmengine.registry import DATASETS
-from PIL import Image
 from torch import Tensor
 
 from xseg.data.read.classes import CITYSCAPES, CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, cityscapes_label_map
-from xseg.data.read.images import check_regular, read_ids
+from xseg.data.read.images import read_ids, read_size_hw
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.detection import DetectionDataset, ImageFile
 from xseg.data.sets.layout import remedy, require_folder
@@ -54,7 +53,7 @@ class CityscapesInstances(DetectionDataset):
     ):
         files, self.id_files = [], []
         for id, image, mask in Cityscapes(root, split).pairs:
-            files.append(ImageFile(id, image, _size_hw(image)))
+            files.append(ImageFile(id, image, read_size_hw(image)))
             self.id_files.append(mask.with_name(f"{id}_gtFine_instanceIds.png"))
         self.with_masks = with_masks
         super().__init__(files, None, **CityscapesInstances.describe(), transforms=transforms)
@@ -135,15 +134,6 @@ class CityscapesPanoptic(PanopticDataset):
 
     def __init__(self, root: Path_, split: str = "train", transforms: Transforms = None):
         super().__init__(CityscapesInstances(root, split, with_masks=True), Cityscapes(root, split), transforms)
-
-
-def _size_hw(path: Path) -> tuple[int, int]:
-    check_regular(path)
-    try:
-        with Image.open(path) as file:  # the header alone
-            return file.height, file.width
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error
 
 
 _CITYSCAPES_SOURCE = "https://www.cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"

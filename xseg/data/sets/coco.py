@@ -20,7 +20,7 @@ from xseg.data.read.coco import (
     read_categories,
     read_coco,
 )
-from xseg.data.read.images import read_image
+from xseg.data.read.images import read_segment_ids
 from xseg.data.read.rle import run_lengths
 from xseg.data.sample import Path_
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
@@ -244,9 +244,3 @@ def _panoptic_metainfo(content: dict, file: Path) -> dict:
         things=tuple(index for index, id in enumerate(ids) if id in thing_ids),
         category_ids=[id for id in ids if id in thing_ids],
     )
-
-
-def read_segment_ids(path: Path_) -> np.ndarray:
-    """(H, W) int64 ids of a PNG in COCO's panoptic format. FileNotFoundError, ValueError: missing or unreadable."""
-    red, green, blue = read_image(path).long()
-    return (red + 256 * green + 256**2 * blue).numpy()
