@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xseg.data.sample import Path_
+
 _RULE = 2  # raise it when decoding changes: entries written by another rule are written anew
 
 
@@ -23,10 +25,10 @@ class DecodedCache:
     has another size or time is written anew. It takes the decoded size: 25 GB for Cityscapes' training images.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: Path_):
         self.folder = Path(folder)
 
-    def get(self, path: str | os.PathLike, kind: bytes, decode: Callable[[], Tensor]) -> Tensor:
+    def get(self, path: Path_, kind: bytes, decode: Callable[[], Tensor]) -> Tensor:
         """What `decode()` gives for the file at `path`; changes of the tensor do not reach the entry.
 
         Args:

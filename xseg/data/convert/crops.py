@@ -1,6 +1,5 @@
 """A VOC detection set turned into a classification set: every box cut out as an image."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import cv2
 from xseg.data.read.classes import read_classes
 from xseg.data.read.images import read_image
 from xseg.data.read.voc_xml import VocObject, read_voc_xml
+from xseg.data.sample import Path_
 from xseg.data.sets.layout import image_paths, read_split
 from xseg.data.transforms.labels import cut_square
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "val")
 _LAYOUT = "JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt"
 
 
-def convert_crops(voc_root: str | os.PathLike, out: str | os.PathLike, margin: float = 0.1) -> dict[str, dict]:
+def convert_crops(voc_root: Path_, out: Path_, margin: float = 0.1) -> dict[str, dict]:
     """Cut every box of a detection set in VOC layout: OUT/{train,val}/CLASS/<image>_<number>.png, OUT/classes.txt.
 
     Boxes without an area are left out and counted as "empty". Classes are those of `{voc_root}/classes.txt`, else the

@@ -17,12 +17,13 @@ import numpy as np
 
 from xseg.data.read.classes import VOC_CLASSES, voc_palette
 from xseg.data.read.images import check_regular, write_mask
+from xseg.data.sample import Path_
 from xseg.data.sets.layout import read_split
 
 NUM_TRAIN_AUG = 10_582
 
 
-def convert_sbd(sbd_root: str | os.PathLike, voc_root: str | os.PathLike) -> dict[str, int]:
+def convert_sbd(sbd_root: Path_, voc_root: Path_) -> dict[str, int]:
     """Write `SegmentationClassAug/*.png` and `ImageSets/Segmentation/train_aug.txt` below `voc_root`.
 
     The list is (SBD train + SBD val + VOC train) minus VOC val, sorted. Where VOC labels an image itself, its finer
@@ -65,7 +66,7 @@ def convert_sbd(sbd_root: str | os.PathLike, voc_root: str | os.PathLike) -> dic
     return dict(sbd=len(sbd_ids), voc_train=len(voc_train), voc_val=len(voc_val), train_aug=len(train_aug))
 
 
-def read_sbd_mask(path: str | os.PathLike) -> np.ndarray:
+def read_sbd_mask(path: Path_) -> np.ndarray:
     """(H, W) uint8 class ids (VOC's order, no void) of one `cls/*.mat`."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

@@ -1,11 +1,12 @@
 """Class names, palettes and label tables of the data sets we know by name."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from xseg.data.sample import Path_
 
 IGNORE = 255  # the label of pixels that count neither in the loss nor in a metric
 
@@ -88,7 +89,7 @@ def voc_palette(num_classes: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def read_classes(path: str | os.PathLike) -> tuple[str, ...]:
+def read_classes(path: Path_) -> tuple[str, ...]:
     """Class names from a text file, one a line in the order of their ids; see `read_names` for comments.
 
     Raises:
@@ -98,7 +99,7 @@ def read_classes(path: str | os.PathLike) -> tuple[str, ...]:
     return check_classes(read_names(path), path)
 
 
-def read_names(path: str | os.PathLike) -> list[str]:
+def read_names(path: Path_) -> list[str]:
     """The lines of a text file without blank ones and without comments.
 
     A comment begins with a # at the start of a line or after a blank, so that the class C# keeps its name.

@@ -22,6 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from xseg.data.read.classes import voc_palette
+from xseg.data.sample import Path_
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -49,7 +50,7 @@ class MaskModeError(ValueError):
     """A mask file that holds colours, or lossy values, instead of class indices."""
 
 
-def read_image(path: str | os.PathLike) -> Tensor:
+def read_image(path: Path_) -> Tensor:
     """The image as (3, H, W) uint8 RGB, EXIF orientation applied; a view whose memory is (H, W, 3).
 
     A JPEG has no checksum: damage is found where it breaks the code of the pixels. Of 512 bytes overwritten at random
@@ -69,7 +70,7 @@ def compact(x: Tensor) -> Tensor:
     return x if x.untyped_storage().nbytes() == x.nbytes else x.clone()
 
 
-def read_mask(path: str | os.PathLike) -> Tensor:
+def read_mask(path: Path_) -> Tensor:
     """The class indices of a mask file as (H, W) uint8: palette indices, or the values of a grey image.
 
     Raises:
@@ -97,7 +98,7 @@ def read_mask(path: str | os.PathLike) -> Tensor:
     )
 
 
-def read_ids(path: str | os.PathLike) -> np.ndarray:
+def read_ids(path: Path_) -> np.ndarray:
     """(H, W) int32: the values of a grey image of 8 or 16 bits, such as Cityscapes' instance ids.
 
     Raises:
@@ -110,13 +111,13 @@ def read_ids(path: str | os.PathLike) -> np.ndarray:
     return values.astype(np.int32)
 
 
-def read_segment_ids(path: str | os.PathLike) -> np.ndarray:
+def read_segment_ids(path: Path_) -> np.ndarray:
     """(H, W) int64: the ids in a PNG of COCO's panoptic format, R + 256 G + 256^2 B; errors of `read_image`."""
     red, green, blue = read_image(path).long()
     return (red + 256 * green + 256**2 * blue).numpy()
 
 
-def read_size_hw(path: str | os.PathLike) -> tuple[int, int]:
+def read_size_hw(path: Path_) -> tuple[int, int]:
     """(height, width) in pixels as the header of an image file states them; the pixels are not read.
 
     Raises:
@@ -130,9 +131,7 @@ def read_size_hw(path: str | os.PathLike) -> tuple[int, int]:
         raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error
 
 
-def write_mask(
-    path: str | os.PathLike, mask: Tensor | np.ndarray, palette: Sequence[Sequence[int]] | None = None
-) -> None:
+def write_mask(path: Path_, mask: Tensor | np.ndarray, palette: Sequence[Sequence[int]] | None = None) -> None:
     """Write (H, W) class indices as a palette PNG, which viewers show in colour and `read_mask` reads unchanged.
 
     Args:
@@ -148,7 +147,7 @@ def write_mask(
     image.save(path, format="PNG")
 
 
-def check_regular(path: str | os.PathLike, what: str = "image") -> None:
+def check_regular(path: Path_, what: str = "image") -> None:
     """ValueError for what cannot be read to its end, such as a FIFO or /dev/zero; FileNotFoundError for nothing."""
     try:
         mode = os.stat(path).st_mode
@@ -161,7 +160,7 @@ def check_regular(path: str | os.PathLike, what: str = "image") -> None:
         raise ValueError(f"{path} is {kind}, not a regular file; take the {what} itself")
 
 
-def read_values(content: bytes, place: str | os.PathLike) -> tuple[np.ndarray, str, str, object]:
+def read_values(content: bytes, place: Path_) -> tuple[np.ndarray, str, str, object]:
     """Pixels of a mask as Pillow gives them, file format, mode, and how the mode is coded in the file.
 
     Raises:
@@ -175,16 +174,16 @@ def read_values(content: bytes, place: str | os.PathLike) -> tuple[np.ndarray, s
             raise ValueError(f"{place} is truncated or broken: {error}; copy it again") from error
 
 
-def _read_values(path: str | os.PathLike) -> tuple[np.ndarray, str, str, object]:
+def _read_values(path: Path_) -> tuple[np.ndarray, str, str, object]:
     return read_values(_read_bytes(path, "mask"), path)
 
 
-def _read_bytes(path: str | os.PathLike, what: str) -> bytes:
+def _read_bytes(path: Path_, what: str) -> bytes:
     check_regular(path, what)
     return Path(path).read_bytes()
 
 
-def _opened(content: bytes, place: str | os.PathLike, what: str) -> Image.Image:
+def _opened(content: bytes, place: Path_, what: str) -> Image.Image:
     """A file of which the header alone is read yet; ValueError where it has more than MAX_PIXELS or is no image."""
     try:
         file = Image.open(io.BytesIO(content))
@@ -199,12 +198,12 @@ def _opened(content: bytes, place: str | os.PathLike, what: str) -> Image.Image:
 _TOO_LARGE = "Cut images and masks into tiles, or set XSEG_MAX_PIXELS to a larger number."
 
 
-def _check_pixels(width: int, height: int, place: str | os.PathLike) -> None:
+def _check_pixels(width: int, height: int, place: Path_) -> None:
     if width * height > MAX_PIXELS:
         raise ValueError(f"{place} has {width}x{height} pixels (width x height), more than {MAX_PIXELS}. {_TOO_LARGE}")
 
 
-def _decode_jpeg(content: bytes, path: str | os.PathLike) -> np.ndarray:
+def _decode_jpeg(content: bytes, path: Path_) -> np.ndarray:
     """(H, W, 3) uint8 RGB; opencv's pixels, but ValueError where data is damaged."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content, strict=False)
@@ -251,13 +250,13 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-def _decode(content: bytes, path: str | os.PathLike) -> np.ndarray:
+def _decode(content: bytes, path: Path_) -> np.ndarray:
     """(H, W, 3) uint8 RGB of what is no JPEG."""
     _opened(content, path, "an image").close()
     return _opencv(content, path)
 
 
-def _opencv(content: bytes, path: str | os.PathLike) -> np.ndarray:
+def _opencv(content: bytes, path: Path_) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)

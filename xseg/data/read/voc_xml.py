@@ -4,12 +4,12 @@ The files count pixels from 1 and name the last one inside: xmin, ymin, xmax, ym
 (width x height) are 1, 1, 30, 20.
 """
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from xseg.data.read.faults import Report, refuse
+from xseg.data.sample import Path_
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -29,7 +29,7 @@ class VocAnnotation(NamedTuple):
     objects: list[VocObject]
 
 
-def read_voc_xml(path: str | os.PathLike) -> VocAnnotation:
+def read_voc_xml(path: Path_) -> VocAnnotation:
     """Read one file; FileNotFoundError or ValueError naming the file, the object and what it lacks."""
     try:
         tree = ElementTree.parse(path).getroot()
@@ -59,7 +59,7 @@ class LabelledObject(NamedTuple):
 
 
 def read_labelled(
-    path: str | os.PathLike, names: Sequence[str], report: Report = refuse
+    path: Path_, names: Sequence[str], report: Report = refuse
 ) -> tuple[tuple[int, int] | None, list[LabelledObject]]:
     """(height, width) and the objects of one file, labels by position in `names`.
 
@@ -81,7 +81,7 @@ def read_labelled(
     return size_hw, labelled
 
 
-def _size_hw(tree: ElementTree.Element, path: str | os.PathLike) -> tuple[int, int] | None:
+def _size_hw(tree: ElementTree.Element, path: Path_) -> tuple[int, int] | None:
     if tree.find("size") is None:
         return None
     height, width = (_number(tree.findtext(f"size/{key}"), f"{path}: size/{key}") for key in ("height", "width"))

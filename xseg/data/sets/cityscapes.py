@@ -6,7 +6,6 @@ but of a group that nobody took apart, holds the label id alone: such a region i
 Source: cityscapesscripts/preparation/json2instanceImg.py and evaluation/evalInstanceLevelSemanticLabeling.py
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class CityscapesInstances(DetectionDataset):
 
     def __init__(
         self,
-        root: str | os.PathLike,
+        root: Path_,
         split: str = "train",
         transforms: Sequence[Callable | dict] | None = None,
         with_masks: bool = False,

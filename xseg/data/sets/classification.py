@@ -5,7 +5,6 @@ image that is cut out of a larger one has its `box_xyxy` in meta, too. The label
 (num_classes,) float32: 1 for each class the image has, else 0.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +99,7 @@ class MultiLabelDataset(ClassificationDataset):
 
 def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
     """Class names, or those of a text file, checked; unlike `check_classes` any number: labels are no 8-bit pixels."""
-    if isinstance(classes, str | os.PathLike):
+    if isinstance(classes, Path_):
         return distinct_names(read_names(classes), classes)
     return distinct_names(classes, place)
 

@@ -1,6 +1,5 @@
 """What all segmentation data sets share: reading, checking and augmenting pairs of an image and a mask."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -131,6 +130,6 @@ def check_same_size(size_hw: Sequence[int], mask_hw: Sequence[int], image_path: 
 
 
 def _classes(classes: Sequence[str] | Path_) -> tuple[str, ...]:
-    if isinstance(classes, str | os.PathLike):
+    if isinstance(classes, Path_):
         return read_classes(classes)
     return check_classes(list(classes), "classes")

@@ -20,6 +20,7 @@ import numpy as np
 from xseg.data.read.classes import IGNORE, SHAPES_CLASSES, voc_palette
 from xseg.data.read.images import write_mask
 from xseg.data.read.rle import encode_masks
+from xseg.data.sample import Path_
 
 RULE = 3  # raise it when what is written changes: folders written by another rule are written anew
 STAMP = "shapes.json"
@@ -136,7 +137,7 @@ def shapes_counts(num_images: dict[str, int] | None) -> dict[str, int]:
 
 
 def write_shapes(
-    root: str | os.PathLike,
+    root: Path_,
     num_train: int = 400,
     num_val: int = 100,
     size_hw: Sequence[int] = (128, 128),

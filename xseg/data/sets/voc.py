@@ -1,6 +1,5 @@
 """PASCAL VOC: masks, and boxes from one XML file an image, whose coordinates count from 1."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -98,7 +97,7 @@ def class_names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str,
     """Those given, else those of {root}/classes.txt, else VOC's 20."""
     if classes is None and not (root / "classes.txt").exists():
         return VOC_CLASSES[1:]
-    if classes is None or isinstance(classes, str | os.PathLike):
+    if classes is None or isinstance(classes, Path_):
         return tuple(name for name in read_classes(classes or root / "classes.txt") if name != "background")
     return tuple(classes)
 
