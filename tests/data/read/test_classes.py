@@ -46,7 +46,7 @@ def test_a_sign_inside_a_name_is_no_comment(tmp_path):
     assert read_classes(tmp_path / "classes.txt") == ("C#", "F#", "no#2")
 
 
-@pytest.mark.parametrize("text, message", [("a\nb\na\n", "a stands more than once"), ("# none\n", "names no class")])
+@pytest.mark.parametrize("text, message", [("a\nb\na\n", "a occurs more than once"), ("# none\n", "has no class name")])
 def test_read_classes_refuses(tmp_path, text, message):
     (tmp_path / "classes.txt").write_text(text)
     with pytest.raises(ValueError, match=rf"classes\.txt.*{message}"):

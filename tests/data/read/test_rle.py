@@ -43,7 +43,7 @@ WRONG_TEXTS = [
     ("Ph00", "not to 600"),
     ("é", "no text of COCO's"),
     (None, "must be a list or a text, got NoneType"),
-    ([300, -10, 310], "a negative one, -10"),
+    ([300, -10, 310], "a negative number, -10"),
     ([300.0, 300.0], "whole numbers"),
     (["300", "300"], "whole numbers"),
     ([2**64, 600 - 2**64], "whole numbers"),
@@ -87,7 +87,7 @@ def test_run_lengths_of_another_size(size):
         ([0, 0, 1e8, 0, 1e8, 1e8], "coordinates up to 1e"),  # SIGSEGV, or all memory
         ([0, 0, 1e300, 0, 0, 1], "coordinates up to 1e"),
         ([1e9, 1e9, 1e9 + 1, 1e9, 1e9, 1e9 + 1], "coordinates up to 1e"),  # small, but far away
-        ([0, 0, 900, 900] * 1000, "pixels round"),
+        ([0, 0, 900, 900] * 1000, "pixels around"),
         ([0, 0, None, 0, 0, 1], "not finite"),
         ([0, 0, [1], 0, 0, 1], "no number"),
         ([0, 0, "far", 0, 0, 1], "no number"),

@@ -75,7 +75,7 @@ def test_folders_without_splits_and_more_classes_than_pixels_could_name(tmp_path
         ([], {}, "train: no such folder; expected there: CLASS"),
         (["cat/a.txt"], {}, "holds no image CLASS"),
         (["cat/a.png", "dgo/a.png"], {"classes": ["cat", "dog"]}, r"dgo named like no class \(cat, dog\)"),
-        (["cat/a.png"], {"classes": ["cat", "cat"]}, "class names must differ, cat stands more than once"),
+        (["cat/a.png"], {"classes": ["cat", "cat"]}, "class names must differ, cat occurs more than once"),
         (["cat/a.png"], {"classes": "nowhere.txt"}, "nowhere.txt: no such file"),
     ],
 )

@@ -93,7 +93,7 @@ def test_wrong_files_are_named(tmp_path):
         VOCDetection(tmp_path / "nowhere")
     path = root / "Annotations" / "a.xml"
     path.write_text("<annotation><size><width>0</width><height>0</height></size></annotation>")
-    with pytest.raises(ValueError, match=r"a\.xml: the size is 0x0; write"):
+    with pytest.raises(ValueError, match=r"a\.xml: the size is 0x0; add"):
         VOCDetection(root)
     path.write_text("<annotation><size>")
     with pytest.raises(ValueError, match=r"a\.xml is not XML, or not complete"):

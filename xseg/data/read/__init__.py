@@ -1,1 +1,1 @@
-"""Files of every format -> arrays and plain values, one module a format."""
+"""Readers: one module for each file format, giving arrays and plain values."""

@@ -1,4 +1,4 @@
-"""Class names, palettes and label tables of the data sets we know by name."""
+"""Class names, palettes and label tables of known data sets, and lists of class names in files."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from xseg.data.sample import Path_
 
-IGNORE = 255  # the label of pixels that count neither in the loss nor in a metric
+IGNORE = 255  # label of pixels that neither the loss nor a metric counts
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -19,7 +19,7 @@ SHAPES_CLASSES = ("background", "circle", "square", "triangle", "ring")
 
 
 class CityscapesLabel(NamedTuple):
-    """One row of the official table; `train_id` 255 is ignored (the table says -1 for the licence plate)."""
+    """One row of the official table. `train_id` 255 is ignored; the table has -1 for the licence plate."""
 
     name: str
     id: int
@@ -74,7 +74,7 @@ CITYSCAPES_PALETTE = tuple(label.colour for label in _TRAINED)
 
 
 def cityscapes_label_map() -> list[int]:
-    """256 entries, label id -> train id; -1 where the table has no such id (the licence plate's -1 is 255 as uint8)."""
+    """256 entries, label id -> train id; -1 for ids that are not in the table. The licence plate has 255."""
     table = [-1] * 256
     for label in CITYSCAPES:
         table[label.id % 256] = label.train_id
@@ -82,7 +82,7 @@ def cityscapes_label_map() -> list[int]:
 
 
 def voc_palette(num_classes: int) -> list[tuple[int, int, int]]:
-    """VOC's colours: bits 0, 1, 2 of the index are the highest bits of red, green, blue; bits 3, 4, 5 the next; …"""
+    """VOC's RGB colours. Bits 0, 1, 2 of the index are the highest bits of red, green, blue; bits 3, 4, 5 the next."""
     return [
         tuple(sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3))
         for index in range(num_classes)
@@ -90,19 +90,19 @@ def voc_palette(num_classes: int) -> list[tuple[int, int, int]]:
 
 
 def read_classes(path: Path_) -> tuple[str, ...]:
-    """Class names from a text file, one a line in the order of their ids; see `read_names` for comments.
+    """Class names from a text file with one name per line in the order of ids; see `read_names` for comments.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing or names no class, a class stands twice, or there are more
-            than 255.
+        FileNotFoundError: the file is missing.
+        ValueError: the file has no name, the same name twice, or more than 255 names.
     """
     return check_classes(read_names(path), path)
 
 
 def read_names(path: Path_) -> list[str]:
-    """The lines of a text file without blank ones and without comments.
+    """The lines of a text file without blank lines and comments.
 
-    A comment begins with a # at the start of a line or after a blank, so that the class C# keeps its name.
+    A comment begins with a # at the start of a line or after a space. The class C# keeps its name.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -110,33 +110,33 @@ def read_names(path: Path_) -> list[str]:
         raise FileNotFoundError(f"{path}: no such file; write one class name per line, in the order of ids") from error
     names = [name for line in lines if (name := re.sub(r"(^|\s)#.*", "", line).strip())]
     if not names:
-        raise ValueError(f"{path} names no class; write one class name per line, in the order of ids")
+        raise ValueError(f"{path} has no class name; write one class name per line, in the order of ids")
     return names
 
 
 def check_classes(names: Sequence[str], place: object) -> tuple[str, ...]:
-    """`distinct_names` of at most 255 classes, whose ids fit into 8-bit masks."""
+    """The names as a tuple; ValueError for equal names, and for more than 255, which do not fit into 8-bit masks."""
     if len(names) > IGNORE:
         raise ValueError(f"{place}: at most 255 classes fit into 8-bit masks (255 is ignore), got {len(names)}")
     return distinct_names(names, place)
 
 
 def distinct_names(names: Sequence[str], place: object) -> tuple[str, ...]:
-    """The names as a tuple; ValueError naming the `place` where there is none, or one stands twice."""
+    """The names as a tuple; ValueError with the `place` if there is no name or a name occurs twice."""
     if not names:
         raise ValueError(f"{place} must name at least one class")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"{place}: class names must differ, {few(sorted(twice))} stands more than once")
+        raise ValueError(f"{place}: class names must differ, {few(sorted(twice))} occurs more than once")
     return tuple(names)
 
 
 def few(names: Sequence[str]) -> str:
-    """The first five names, and how many there are."""
+    """The first five names as text, with the number of names if there are more."""
     return ", ".join(names[:5]) + (f", … ({len(names)} in all)" if len(names) > 5 else "")
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1,000 classes of ImageNet (ILSVRC 2012) in the order of Keras, timm and torchvision; from timm's table."""
+    """The 1,000 classes of ImageNet (ILSVRC 2012) from timm's table, in the order of Keras, timm and torchvision."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()

@@ -1,7 +1,6 @@
 """COCO's JSON, and any file of its form, for data sets, checks and evaluation.
 
-Every error names the file and the image or the annotation. Functions that take `report` give each error to it, with the
-kind of the fault, and go on without the row; by default the first error is raised.
+Every error names the file and the image or the annotation. `report`: see `xseg.data.read.faults`.
 """
 
 import codecs
@@ -21,7 +20,12 @@ from xseg.data.sample import Path_
 
 
 def read_coco(path: Path_) -> dict:
-    """The JSON's dict(images, annotations, categories, …); ValueError or FileNotFoundError naming the file."""
+    """The content of the file, dict(images, annotations, categories, …).
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: the file is not JSON, or one of the three lists is missing.
+    """
     try:
         content = read_json(path)
     except FileNotFoundError as error:
@@ -35,10 +39,10 @@ def read_coco(path: Path_) -> dict:
 
 
 def read_categories(path: Path_) -> dict:
-    """dict(categories=[…]) of the JSON; annotations are not parsed where the file holds one list of categories.
+    """dict(categories=[…]) of the file, without parsing its annotations.
 
-    COCO's train2017 takes 448 MB, of which the categories are 8 kB. `read_coco` reads every other file, and raises its
-    errors.
+    COCO's train2017 has 448 MB, of which the categories are 8 kB. A file that does not have exactly one readable list
+    under "categories" goes through `read_coco`, with its errors.
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -53,10 +57,12 @@ _CATEGORIES = re.compile(rb'"categories"\s*:\s*(?=\[)')
 
 
 def _list_at(content: mmap.mmap, start: int) -> list:
-    """The JSON list that begins at this byte; ValueError where it does not end."""
+    """The JSON list that begins at this byte; ValueError if it is not complete."""
     size = 1 << 16
     while True:
-        text = codecs.getincrementaldecoder("utf-8")().decode(content[start : start + size])  # may cut a character
+        text = codecs.getincrementaldecoder("utf-8")().decode(
+            content[start : start + size]
+        )  # the last character may be cut
         try:
             return json.JSONDecoder().raw_decode(text)[0]
         except json.JSONDecodeError:
@@ -66,10 +72,10 @@ def _list_at(content: mmap.mmap, start: int) -> list:
 
 
 def categories_of(content: dict, file: Path, classes: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
-    """Names and category ids in the order of labels: by ascending id, or as `classes` asks."""
+    """Names and category ids in the order of labels: by ascending id, or in the order of `classes`."""
     for number, row in enumerate(content["categories"]):
         if not isinstance(row, dict) or row.get("id") is None or row.get("name") is None:
-            raise ValueError(f"{file}: category {number} (from 0) has no id or no name; write both there")
+            raise ValueError(f"{file}: category {number} (from 0) has no id or no name; add both")
     rows = sorted(content["categories"], key=lambda row: row["id"])
     if len({row["id"] for row in rows}) < len(rows):
         raise ValueError(f"{file}: two categories have one id; give each its own")
@@ -86,8 +92,7 @@ def images_of(
 ) -> list[tuple[int | str, Path, tuple[int, int] | None]]:
     """(id, path, size_hw) of every image.
 
-    The size is None where the file does not state it and `report` does not raise. `folder` and `root` are those of
-    `path_of`.
+    The size is None if the file does not state it and `report` does not raise. `folder` and `root`: see `path_of`.
     """
     images = []
     for number, row in enumerate(content["images"]):
@@ -108,16 +113,20 @@ def images_of(
 
 
 def path_of(name: object, folder: Path, root: Path | None, place: str) -> Path:
-    """The file of a `file_name`, relative to its folder.
+    """The path of a `file_name`, which is relative to `folder`.
+
+    Args:
+        root: the path must be inside of `folder` or of `root`; None allows any path.
+        place: names the row in messages.
 
     Raises:
-        ValueError: the name is no text, or leads out of the folder and of root (None: it may); `place` names its row.
+        ValueError: the name is not a text, or leads outside.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise ValueError(f"{place}: file_name must be the name of a file, got {name!r}")
     path = folder / name
     if root is not None and (os.path.isabs(name) or ".." in name):
-        real = Path(os.path.abspath(path))  # without following links, which are the user's own
+        real = Path(os.path.abspath(path))  # links are not followed: users set their own
         if not any(real.is_relative_to(os.path.abspath(base)) for base in (folder, root)):
             raise ValueError(
                 f"{place}: file_name {name} leads out of {root}; name the folder of all images as root, or allow it "
@@ -129,7 +138,7 @@ def path_of(name: object, folder: Path, root: Path | None, place: str) -> Path:
 def annotations_of(
     content: dict, file: Path, image_ids: Container, labels: Container | None = None, report: Report = refuse
 ) -> list[dict]:
-    """The annotations whose image and category are in the file, in its order.
+    """The annotations whose image and category are in the file, in the order of the file.
 
     Args:
         labels: category ids to keep; None keeps all.
@@ -143,7 +152,7 @@ def annotations_of(
         ):
             if row.get(key) not in ids:
                 where = f"{place_of(file, row)}: {key} {row.get(key)} is not in the file"
-                report(kind, ValueError(f"{where}; add it or remove this"))
+                report(kind, ValueError(f"{where}; add it, or remove this annotation"))
                 break
         else:
             if labels is None or row["category_id"] in labels:
@@ -152,7 +161,7 @@ def annotations_of(
 
 
 def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
-    """(A, 4) float64 x, y, width, height as stated; ValueError naming the annotation where there is none."""
+    """(A, 4) float64 x, y, width, height as stated; ValueError for an annotation without a box."""
     boxes = np.zeros((len(rows), 4))
     for index, row in enumerate(rows):
         box = row.get("bbox")
@@ -163,7 +172,7 @@ def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
 
 
 def areas_of(rows: list[dict], file: Path) -> np.ndarray:
-    """(A,) float64 pixels as stated, NaN where they are not; ValueError naming an annotation with another value."""
+    """(A,) float64 pixels as stated, NaN if not stated; ValueError for an area that is not a number."""
     areas = np.full(len(rows), np.nan)
     for index, row in enumerate(rows):
         if (area := row.get("area")) is None:

@@ -1,9 +1,9 @@
-"""Reading images and masks from files, whole or not at all.
+"""Images and masks from files; a damaged file is an error.
 
-JPEGs come through simplejpeg, all other images through opencv: fast, EXIF orientation applied, 16 bit scaled to 8. Both
-use libjpeg-turbo and give the same pixels, but where libjpeg finds damaged data, opencv returns grey or shifted blocks
-without an error, and simplejpeg raises one. Masks come through Pillow, because opencv turns palette indices into
-colours. Of both the header is read first: a small file may hold more pixels than there is memory.
+simplejpeg decodes JPEGs and opencv all other images. EXIF orientation is applied and 16 bits are scaled to 8. Both
+libraries use libjpeg-turbo and give the same pixels. For damaged data opencv returns grey or shifted blocks without an
+error, while simplejpeg raises one. Pillow decodes masks, because opencv turns palette indices into colours. The header
+is read first in all cases, because a small file may decode to more pixels than fit into memory.
 """
 
 import io
@@ -28,37 +28,37 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def _max_pixels() -> int:
-    """Pillow's own limit, about 13,400 x 13,400, or the environment's."""
+    """The limit in XSEG_MAX_PIXELS; the default is Pillow's own, about 13,400 x 13,400."""
     text = os.environ.get("XSEG_MAX_PIXELS", "178956970")
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"XSEG_MAX_PIXELS must be the largest number of pixels of an image to read, got {text!r}")
     return int(text)
 
 
-MAX_PIXELS = _max_pixels()  # of an image or a mask; decoded, an image takes 3 bytes each
-if Image.MAX_IMAGE_PIXELS and MAX_PIXELS > 2 * Image.MAX_IMAGE_PIXELS:  # where Pillow refuses
+MAX_PIXELS = _max_pixels()  # of an image or a mask; a decoded image takes 3 bytes per pixel
+if Image.MAX_IMAGE_PIXELS and MAX_PIXELS > 2 * Image.MAX_IMAGE_PIXELS:  # Pillow refuses larger images
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"  # first bytes of the files
 _EXIF_ORIENTATION = 274  # tag
-# What libjpeg warns of where the pixels are whole; all its other warnings tell of damaged data.
+# Warnings of libjpeg about intact pixels; all its other warnings are about damaged data.
 _HARMLESS_WARNINGS = ("unknown JFIF revision", "Unknown Adobe color transform")
 _GREY_STEP = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit grey to 0..255
 
 
 class MaskModeError(ValueError):
-    """A mask file that holds colours, or lossy values, instead of class indices."""
+    """A mask file contains colours or lossy values instead of class indices."""
 
 
 def read_image(path: Path_) -> Tensor:
-    """The image as (3, H, W) uint8 RGB, EXIF orientation applied; a view whose memory is (H, W, 3).
+    """The image as (3, H, W) uint8 RGB with EXIF orientation applied; a view of (H, W, 3) memory.
 
-    A JPEG has no checksum: damage is found where it breaks the code of the pixels. Of 512 bytes overwritten at random
-    that is always the case, of 64 in 9 of 10 files.
+    A JPEG has no checksum, so damage is detected only if it breaks the entropy code of the pixels. 512 bytes
+    overwritten at random were always detected, 64 bytes in 9 of 10 files.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing, damaged, truncated, not an image, no regular file, or has
-            more than MAX_PIXELS; the message names it.
+        FileNotFoundError: the file is missing.
+        ValueError: the file is damaged, truncated, not an image, not a regular file, or has more than MAX_PIXELS.
     """
     content = _read_bytes(path, "image")
     pixels = _decode_jpeg(content, path) if content.startswith(_JPEG) else _decode(content, path)
@@ -66,7 +66,7 @@ def read_image(path: Path_) -> Tensor:
 
 
 def compact(x: Tensor) -> Tensor:
-    """The tensor in memory of its own: a view, such as a crop, would travel with all that it was cut from."""
+    """The tensor in its own memory. Workers would send a view, such as a crop, together with the whole original."""
     return x if x.untyped_storage().nbytes() == x.nbytes else x.clone()
 
 
@@ -75,7 +75,7 @@ def read_mask(path: Path_) -> Tensor:
 
     Raises:
         FileNotFoundError, ValueError: the file is missing, truncated, not an image, or too large; see `read_image`.
-        MaskModeError: it holds colours, lossy values, or values above 255.
+        MaskModeError: the file contains colours, lossy values, or values above 255.
     """
     values, file_format, mode, coding = _read_values(path)
     if file_format == "JPEG":
@@ -103,11 +103,11 @@ def read_ids(path: Path_) -> np.ndarray:
 
     Raises:
         FileNotFoundError, ValueError: the file is missing, truncated, not an image, or too large; see `read_image`.
-        MaskModeError: it holds colours or lossy values.
+        MaskModeError: the file contains colours or lossy values.
     """
     values, file_format, mode, _ = _read_values(path)
     if file_format == "JPEG" or not (mode == "L" or mode.startswith("I")):
-        raise MaskModeError(f"{path} is a {file_format} of mode {mode}, not a grey PNG of ids; take the original file")
+        raise MaskModeError(f"{path} is a {file_format} of mode {mode}, not a grey PNG of ids; use the original file")
     return values.astype(np.int32)
 
 
@@ -132,10 +132,10 @@ def read_size_hw(path: Path_) -> tuple[int, int]:
 
 
 def write_mask(path: Path_, mask: Tensor | np.ndarray, palette: Sequence[Sequence[int]] | None = None) -> None:
-    """Write (H, W) class indices as a palette PNG, which viewers show in colour and `read_mask` reads unchanged.
+    """Write (H, W) class indices as a palette PNG. Viewers show it in colour, and `read_mask` reads it unchanged.
 
     Args:
-        palette: RGB per class; VOC's colours fill it up to 256 entries.
+        palette: RGB per class; VOC's colours are used for the remaining entries up to 256.
     """
     indices = np.ascontiguousarray(mask, dtype=np.uint8)
     if indices.ndim != 2:
@@ -148,29 +148,29 @@ def write_mask(path: Path_, mask: Tensor | np.ndarray, palette: Sequence[Sequenc
 
 
 def check_regular(path: Path_, what: str = "image") -> None:
-    """ValueError for what cannot be read to its end, such as a FIFO or /dev/zero; FileNotFoundError for nothing."""
+    """ValueError for a path that is not a regular file, such as a FIFO or /dev/zero; FileNotFoundError if missing."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{path}: no such {what} file; copy it there, or take its name from the list of the split"
+            f"{path}: no such {what} file; copy it there, or remove its name from the list of the split"
         ) from error
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
-        raise ValueError(f"{path} is {kind}, not a regular file; take the {what} itself")
+        raise ValueError(f"{path} is {kind}, not a regular file; give the path of the {what} file")
 
 
 def read_values(content: bytes, place: Path_) -> tuple[np.ndarray, str, str, object]:
-    """Pixels of a mask as Pillow gives them, file format, mode, and how the mode is coded in the file.
+    """Pixels of a mask as Pillow gives them, the file format, the mode, and Pillow's name of the raw mode in the file.
 
     Raises:
-        ValueError: broken or too large; `place` names the file.
+        ValueError: the content is broken or too large; the message contains `place`.
     """
     with _opened(content, place, "a mask") as file:
-        coding = file.tile[0][3] if file.tile else None  # gone after loading
+        coding = file.tile[0][3] if file.tile else None  # Pillow deletes it when it loads the pixels
         try:
             return np.array(file), file.format, file.mode, coding
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for short and for broken files
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow's errors for short and for broken files
             raise ValueError(f"{place} is truncated or broken: {error}; copy it again") from error
 
 
@@ -184,7 +184,7 @@ def _read_bytes(path: Path_, what: str) -> bytes:
 
 
 def _opened(content: bytes, place: Path_, what: str) -> Image.Image:
-    """A file of which the header alone is read yet; ValueError where it has more than MAX_PIXELS or is no image."""
+    """The file with its header read but not its pixels; ValueError for more than MAX_PIXELS and for no image."""
     try:
         file = Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as error:
@@ -204,7 +204,7 @@ def _check_pixels(width: int, height: int, place: Path_) -> None:
 
 
 def _decode_jpeg(content: bytes, path: Path_) -> np.ndarray:
-    """(H, W, 3) uint8 RGB; opencv's pixels, but ValueError where data is damaged."""
+    """(H, W, 3) uint8 RGB, equal to opencv's pixels; ValueError for damaged data."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content, strict=False)
     except ValueError as error:
@@ -215,22 +215,22 @@ def _decode_jpeg(content: bytes, path: Path_) -> np.ndarray:
     try:
         pixels = simplejpeg.decode_jpeg(content, "CMYK" if colours in ("CMYK", "YCCK") else "RGB")
     except ValueError as error:
-        if any(warning in str(error) for warning in _HARMLESS_WARNINGS):  # of the header, where simplejpeg stops
+        if any(warning in str(error) for warning in _HARMLESS_WARNINGS):  # about the header; simplejpeg stops there
             return _opencv(content, path)
         raise ValueError(
-            f"{path} is damaged or truncated, a JPEG ({len(content)} bytes): {error}; copy it again, or, if this is "
-            "the original and it looks whole, save it anew from an image viewer"
+            f"{path} is damaged or truncated, a JPEG ({len(content)} bytes): {error}; copy it again. If this is "
+            "the original and a viewer shows the whole image, save it again from the viewer"
         ) from error
     if pixels.shape[2] == 4:
-        return _opencv(content, path)  # libjpeg does not convert CMYK; opencv does, and turns it
+        return _opencv(content, path)  # libjpeg does not convert CMYK; opencv does, and applies the orientation
     return np.ascontiguousarray(_turned(pixels, _orientation(content)))
 
 
 def _orientation(content: bytes) -> int:
-    """EXIF's code of how a viewer turns the pixels of a JPEG, 1 to 8; 1, not at all, where it cannot be read."""
+    """EXIF's orientation of a JPEG, 1 to 8; 1 (upright) if it is missing or cannot be read."""
     if b"Exif" not in content:
         return 1
-    exif = Image.Exif()  # by itself, because `getexif` of the file takes the orientation in XMP, too; opencv does not
+    exif = Image.Exif()  # `getexif` of the file would also use the orientation in XMP, which opencv does not
     try:
         exif.load(JpegImageFile(io.BytesIO(content)).info.get("exif", b""))
         orientation = exif.get(_EXIF_ORIENTATION)
@@ -240,7 +240,7 @@ def _orientation(content: bytes) -> int:
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels (H, W, 3) as a viewer shows them. Source: Exif 2.32, tag 274, Orientation."""
+    """(H, W, 3) pixels in the orientation that a viewer shows. Source: Exif 2.32, tag 274, Orientation."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -251,7 +251,7 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode(content: bytes, path: Path_) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of what is no JPEG."""
+    """(H, W, 3) uint8 RGB of an image that is not a JPEG."""
     _opened(content, path, "an image").close()
     return _opencv(content, path)
 

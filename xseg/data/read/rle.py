@@ -1,11 +1,12 @@
-"""Instance masks as run lengths: the form in which COCO stores them and results travel.
+"""Instance masks as run lengths, as in COCO's files and in our results.
 
-A run-length mask is dict(size=[H, W], counts=text), pycocotools' compressed form with `counts` as str, so that it can
-be written to JSON as it stands.
+A run-length mask is dict(size=[H, W], counts=text). This is the compressed form of pycocotools with `counts` as str,
+which can be written to JSON.
 
-pycocotools' C code trusts what it is given: run lengths outside their alphabet or their image hang it or corrupt its
-memory, and polygons with huge coordinates take all memory there is. So `run_lengths` and `decode_masks`, by which masks
-of other people come in, check them first.
+The C code of pycocotools does not check its input. Invalid run lengths hang it or corrupt its memory, and polygons with
+huge coordinates use up all memory. `run_lengths` and `decode_masks`, which read masks from files, therefore check
+first. The parts written here (checks, parsing, `encode_region`) are kept because they were measured better than a
+library.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor
 
 RunLengths = dict  # dict(size=[H, W], counts=str)
-MAX_OUTLINE = 1_000_000  # pixels: longest way round a polygon, and largest coordinate; pycocotools takes 150 MB of it
+MAX_OUTLINE = (
+    1_000_000  # pixels: longest outline of a polygon and largest coordinate, for which pycocotools takes 150 MB
+)
 _MAX_PIXELS = 2**32 - 1  # of an image: runs have 32 bits
-_MAX_DIGITS = 7  # of 5 bits: what a 32-bit number needs
+_MAX_DIGITS = 7  # of 5 bits each, for a 32-bit number
 
 
 def encode_masks(masks: Tensor | np.ndarray) -> list[RunLengths]:
@@ -32,26 +35,28 @@ def encode_masks(masks: Tensor | np.ndarray) -> list[RunLengths]:
 
 
 def encode_region(pixels: np.ndarray, top: int, left: int, size_hw: Sequence[int]) -> RunLengths:
-    """Run-length mask of an image that is empty but for (h, w) bool at (top, left); work and memory are the region's,
-    however large the image."""
+    """Run-length mask of an image that is empty outside of the (h, w) bool region at (top, left).
+
+    Work and memory depend on the region alone, not on the image.
+    """
     from pycocotools import mask as coco_mask
 
     height, width = (int(side) for side in size_hw)
     columns = np.pad(pixels.T.astype(np.int8), ((0, 0), (1, 1)))
-    column, row = np.nonzero(np.diff(columns))  # where runs begin and end, one after the other down the columns
+    column, row = np.nonzero(np.diff(columns))  # begin and end of each run, column by column
     edges = (column + left) * height + row + top
-    inner = edges[1:-1].reshape(-1, 2)  # (end, next begin): the same where a run goes on at the top of the next column
+    inner = edges[1:-1].reshape(-1, 2)  # (end, next begin): equal if a run continues at the top of the next column
     edges = np.concatenate(
         [[0], edges[:1], inner[inner[:, 0] != inner[:, 1]].ravel(), edges[1:][-1:], [height * width]]
     )
     counts = np.diff(edges)
-    counts = counts if counts[-1] or len(counts) == 1 else counts[:-1]  # no run behind the last pixel
+    counts = counts if counts[-1] or len(counts) == 1 else counts[:-1]  # no empty run after the last pixel
     code = coco_mask.frPyObjects(dict(size=[height, width], counts=counts.tolist()), height, width)
     return dict(size=[height, width], counts=code["counts"].decode("ascii"))
 
 
 def decode_masks(codes: Sequence[RunLengths], size_hw: Sequence[int]) -> Tensor:
-    """M run-length masks of an image of `size_hw` -> (M, H, W) uint8, 0 or 1; ValueError as `run_lengths`."""
+    """M run-length masks of an image of `size_hw` -> (M, H, W) uint8, 0 or 1; raises the errors of `run_lengths`."""
     from pycocotools import mask as coco_mask
 
     masks = torch.zeros(len(codes), *size_hw, dtype=torch.uint8)
@@ -61,24 +66,25 @@ def decode_masks(codes: Sequence[RunLengths], size_hw: Sequence[int]) -> Tensor:
 
 
 def mask_areas(codes: Sequence[RunLengths]) -> np.ndarray:
-    """(M,) float64: the pixels of each mask, as `encode_masks` or `run_lengths` gave it."""
+    """(M,) float64: number of pixels of each mask from `encode_masks` or `run_lengths`."""
     from pycocotools import mask as coco_mask
 
     return np.array([float(coco_mask.area(code)) for code in codes])
 
 
 def mask_boxes(codes: Sequence[RunLengths]) -> np.ndarray:
-    """(M, 4) float64 x, y, width, height: the tight box around each mask, zeros around an empty one."""
+    """(M, 4) float64 x, y, width, height: the tight box around each mask; zeros for an empty mask."""
     from pycocotools import mask as coco_mask
 
     return coco_mask.toBbox(list(codes)).reshape(-1, 4)
 
 
 def run_lengths(segmentation: list | dict, size_hw: Sequence[int]) -> RunLengths:
-    """COCO's three ways to write a mask, polygons and run lengths as numbers or as text, as one.
+    """A mask in any of COCO's three forms (polygons, run lengths as numbers or as text) as a run-length mask.
 
     Raises:
-        ValueError: it is none of the three, or does not belong to an image of that size; the message has no file name.
+        ValueError: the segmentation has none of the three forms, or does not fit an image of that size. The message has
+            no file name.
     """
     from pycocotools import mask as coco_mask
 
@@ -105,10 +111,10 @@ def run_lengths(segmentation: list | dict, size_hw: Sequence[int]) -> RunLengths
 
 
 def _parse_counts(counts: str | bytes) -> np.ndarray:
-    """(R,) int64 run lengths of pycocotools' text, of which any may be wrong; ValueError where it is no such text.
+    """(R,) int64 run lengths of pycocotools' text, whose values are not checked; ValueError for any other text.
 
-    A number is written in digits of 5 bits, the lowest first, as characters from "0" on; 32 marks that another digit
-    follows. From the fourth number on it is the difference to the one before the last.
+    A number consists of digits of 5 bits, the lowest first, written as characters from "0" on. A digit with 32 added is
+    followed by another. From the fourth on, a number is stored as its difference to the number two places before.
 
     Source: rleFrString in pycocotools' common/maskApi.c
     """
@@ -132,17 +138,17 @@ def _parse_counts(counts: str | bytes) -> np.ndarray:
 
 
 def _check_runs(runs: np.ndarray, pixels: int) -> None:
-    """ValueError for run lengths that do not fill the image."""
+    """ValueError for run lengths that do not fill the image exactly."""
     if runs.ndim != 1 or runs.dtype.kind != "i":
         raise ValueError("run lengths must be a list of whole numbers")
     if runs.sum() != pixels:
         raise ValueError(f"run lengths that sum to {runs.sum()}, not to {pixels} pixels")
     if runs.min() < 0:
-        raise ValueError(f"run lengths with a negative one, {runs.min()}")
+        raise ValueError(f"run lengths with a negative number, {runs.min()}")
 
 
 def _check_polygons(polygons: list) -> None:
-    """What pycocotools would take for a box, read beyond its end, turn into an empty mask or fill all memory with."""
+    """ValueError for polygons that pycocotools takes for boxes, reads beyond their end, or has no memory for."""
     if not polygons:
         raise ValueError("an empty list of polygons")
     for polygon in polygons:
@@ -157,6 +163,6 @@ def _check_polygons(polygons: list) -> None:
         steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
         if np.abs(points).max() > MAX_OUTLINE or steps.sum() > MAX_OUTLINE:
             raise ValueError(
-                f"a polygon of {steps.sum():.0f} pixels round, with coordinates up to {np.abs(points).max():g}; "
-                f"at most {MAX_OUTLINE} are read"
+                f"a polygon of {steps.sum():.0f} pixels around, with coordinates up to {np.abs(points).max():g}; "
+                f"both must be at most {MAX_OUTLINE}"
             )
