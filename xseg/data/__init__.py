@@ -42,7 +42,7 @@ from xseg.data.transforms.pixels import (
     drop_vanished,
 )
 
-# check (rich) and sbd (scipy) are imported where they are used: xseg.data.check, xseg.data.convert.sbd
+# xseg.data.check needs rich and xseg.data.convert.sbd needs scipy; both are imported only where they are used.
 
 __all__ = [
     "ADE20K",
@@ -103,5 +103,5 @@ __all__ = [
     "write_shapes",
 ]
 
-for _cls in (ColorJitter, RandomVerticalFlip):  # torchvision's that shipped configs use
+for _cls in (ColorJitter, RandomVerticalFlip):  # transforms of torchvision in shipped configs
     TRANSFORMS.register_module(module=_cls)

@@ -1,4 +1,4 @@
-"""Decoded files kept as memory-mapped arrays, of which a crop reads its own pixels only."""
+"""A cache of decoded files as memory-mapped arrays. A crop reads only its own pixels."""
 
 import contextlib
 import hashlib
@@ -14,34 +14,36 @@ from torch import Tensor
 
 from xseg.data.sample import Path_
 
-_RULE = 2  # raise it when decoding changes: entries written by another rule are written anew
+_RULE = 2  # increase it when decoding changes: entries with another rule are written again
 
 
 class DecodedCache:
-    """A folder with one entry for every file that was asked for: its array, then the file's size and time of change.
+    """A folder with one entry per requested file: the array, then the size and the modification time of the file.
 
-    Entries are written under another name and renamed. So several workers and ranks may write one at once, a process
-    that is killed leaves no torn one, and what has been opened stays whole when it is replaced. An entry whose source
-    has another size or time is written anew. It takes the decoded size: 25 GB for Cityscapes' training images.
+    An entry is written under another name and then renamed. Several workers and ranks may therefore write an entry at
+    the same time, a killed process leaves no incomplete entry, and an open entry stays valid when it is replaced. An
+    entry is written again if the size or time of its source differs. The cache needs the decoded size on disk, 25 GB
+    for the training images of Cityscapes.
     """
 
     def __init__(self, folder: Path_):
         self.folder = Path(folder)
 
     def get(self, path: Path_, kind: bytes, decode: Callable[[], Tensor]) -> Tensor:
-        """What `decode()` gives for the file at `path`; changes of the tensor do not reach the entry.
+        """The result of `decode()` for the file at `path`. Changes of the tensor do not change the entry.
 
         Args:
-            kind: what is made of the file; an entry each.
+            kind: names the result; each kind of result of a file has its own entry.
 
         Raises:
-            OSError: the entry cannot be written; the message names the folder. And what `decode` raises: then nothing
-                is kept.
+            OSError: the entry cannot be written; the message names the folder.
+
+        Errors of `decode` are passed on, and no entry is written.
         """
         try:
             source = os.stat(path)
         except OSError:
-            return decode()  # which says what is wrong
+            return decode()  # raises the error about the file
         name = hashlib.blake2b(os.fsencode(os.path.abspath(path)) + b"\0" + kind, digest_size=16).hexdigest()
         entry, stamp = self.folder / f"{name}.npy", struct.pack("<qqq", _RULE, source.st_size, source.st_mtime_ns)
         values = _open(entry, stamp)
@@ -64,17 +66,17 @@ class DecodedCache:
                 part.unlink()
             raise OSError(
                 f"cache {self.folder}: {values.nbytes / 2**20:.1f} MiB cannot be written ({error}); "
-                "free space, name another folder, or leave cache out"
+                "free space, choose another folder, or leave cache out"
             ) from error
 
 
 def _open(entry: Path, stamp: bytes) -> np.ndarray | None:
-    """The array of an entry with this stamp behind it; None where it is missing, torn or of another source."""
+    """The array of an entry that ends with this stamp; None if it is missing, incomplete or of another source."""
     try:
         with open(entry, "rb") as file:
             file.seek(-len(stamp), os.SEEK_END)
             if file.read() != stamp:
                 return None
-        return np.load(entry, mmap_mode="c")  # pages are read when touched, and copied when changed
+        return np.load(entry, mmap_mode="c")  # copy on write: pages are read on access and copied when changed
     except (OSError, ValueError):
         return None

@@ -7,10 +7,10 @@ from torch.utils.data import Dataset
 
 
 class Draw(NamedTuple):
-    """Sample `index`, augmented with the random numbers that follow from `seed` and from nothing else.
+    """Asks for sample `index`, augmented with random numbers that depend on `seed` alone.
 
-    A sampler that yields draws makes augmentation a function of its own order: the same for any number of workers,
-    the same after a resume, different in every pass. A `DrawnDataset` takes it wherever it takes an int.
+    With a sampler that yields draws, augmentation depends on the order of the sampler alone. It is the same for any
+    number of workers and after a resume, and different in every epoch. A `DrawnDataset` accepts a draw or an int.
     """
 
     index: int
@@ -18,14 +18,14 @@ class Draw(NamedTuple):
 
 
 class DrawnDataset(Dataset):
-    """A data set whose `sample(index)` takes all random numbers from torch's global generator."""
+    """A data set that defines `sample(index)`, with all random numbers from torch's global generator."""
 
     def __getitem__(self, key: int | Draw) -> dict:
-        """The sample; a `Draw` fixes the transforms' random numbers and leaves the caller's generators as they were."""
+        """The sample. A `Draw` sets the seed of the transforms and does not change the generators of the caller."""
         if not isinstance(key, Draw):
             return self.sample(key)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would reseed the GPU, too
+            torch.default_generator.manual_seed(key.seed)  # torch.manual_seed would also seed the GPU
             return self.sample(key.index)
 
     def sample(self, index: int) -> dict:

@@ -74,7 +74,11 @@ def test_folders_without_splits_and_more_classes_than_pixels_could_name(tmp_path
     [
         ([], {}, "train: no such folder; expected there: CLASS"),
         (["cat/a.txt"], {}, "holds no image CLASS"),
-        (["cat/a.png", "dgo/a.png"], {"classes": ["cat", "dog"]}, r"dgo named like no class \(cat, dog\)"),
+        (
+            ["cat/a.png", "dgo/a.png"],
+            {"classes": ["cat", "dog"]},
+            r"no class has the name of the folder dgo \(classes: cat, dog\)",
+        ),
         (["cat/a.png"], {"classes": ["cat", "cat"]}, "class names must differ, cat occurs more than once"),
         (["cat/a.png"], {"classes": "nowhere.txt"}, "nowhere.txt: no such file"),
     ],
@@ -104,7 +108,7 @@ def test_list(tmp_path):
         ("path,label\n", "lists no image"),
         ("file,label\na.png,x\n", "path missing"),
         ("path,label\na.png,x\nb.png,\n", "line 3 has no path or no label"),
-        ("path,label\na.png,z\n", "line 2: 'z' is none of the classes x, y"),
+        ("path,label\na.png,z\n", "line 2: 'z' is not one of the classes x, y"),
     ],
 )
 def test_wrong_lists_are_named(tmp_path, content, message):

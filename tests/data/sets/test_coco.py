@@ -127,7 +127,7 @@ def test_wrong_files_are_named(tmp_path):
         CocoDetection(**files)
     with pytest.raises(ValueError, match=r"image 7 has no height"):
         CocoDetection(**write_coco(tmp_path, [], images=[dict(id=7, file_name="7.png", width=3)]))
-    with pytest.raises(ValueError, match=r"7\.png: image id 7 stands more than once"):
+    with pytest.raises(ValueError, match=r"7\.png: image id 7 occurs more than once"):
         CocoDetection(**write_coco(tmp_path, [], image_ids=(7, 7)))
     with pytest.raises(ValueError, match="car occurs more than once"):
         CocoDetection(**write_coco(tmp_path, [], categories=[dict(id=1, name="car"), dict(id=2, name="car")]))

@@ -58,7 +58,7 @@ def test_labels_are_counted_for_balanced_weights(tmp_path):
         ("train.csv", "path,label\na.png,red\n", r"train\.csv: line 1 must name .* labels missing"),
         ("train.csv", "path,labels\n", r"train\.csv lists no image"),
         ("train.csv", "path,labels\n,red\n", r"train\.csv: line 2 has no path"),
-        ("train.csv", "path,labels\na.png,red\nb.png,red|rde\n", "line 3: 'rde' is none of the classes red, blue"),
+        ("train.csv", "path,labels\na.png,red\nb.png,red|rde\n", "line 3: 'rde' is not one of the classes red, blue"),
         ("train.csv", "path,labels\na.png,red|blue|red\n", "line 2 has the label 'red' more than once"),
         ("train.json", '[{"path": "a.png"}]', r"entry 0 must be .*labels.* got .*a\.png"),
         ("train.json", '[{"path": "a.png", "labels": "red"}]', "entry 0 must be"),
@@ -77,7 +77,7 @@ def test_wrong_lists_are_named(tmp_path, name, content, message):
 def test_two_lists_of_one_split_are_refused(tmp_path):
     write_list(tmp_path, "csv")
     write_list(tmp_path, "json")
-    with pytest.raises(ValueError, match=r"train\.csv and train\.json are both there; keep one"):
+    with pytest.raises(ValueError, match=r"train\.csv and train\.json both exist; keep one"):
         MultiLabelList(tmp_path)
 
 

@@ -87,5 +87,5 @@ def test_scene_gives_instances():
 def test_wrong_arguments(tmp_path):
     with pytest.raises(ValueError, match="takes train and val, got test"):
         Shapes(tmp_path / "x", num_images=dict(test=3))
-    with pytest.raises(ValueError, match="at least 1 image"):
+    with pytest.raises(ValueError, match="at least 1 and size_hw at least 32"):
         write_shapes(tmp_path / "x", 0, 1)

@@ -12,14 +12,14 @@ from xseg.data.sets.segmentation import SegmentationDataset
 
 @DATASETS.register_module()
 class ADE20K(SegmentationDataset):
-    """ADE20K's scene parsing challenge, 150 classes behind a class 0, "other", that is ignored in masks.
+    """ADE20K's scene parsing challenge: class 0, "other", which masks ignore, and 150 classes.
 
-    TensorFlow's weights have those 151 outputs.
+    TensorFlow's weights have these 151 outputs.
     """
 
     @staticmethod
     def describe(root: Path_, split: str = "training", **_) -> dict:
-        """dict(classes, palette); reads the table of classes."""
+        """dict(classes, palette); reads the table of classes only."""
         root, table = Path(root), Path(root) / "objectInfo150.txt"
         require_folder(root, root, _layout(split), _ADE20K_SOURCE)
         if not table.is_file():

@@ -1,7 +1,7 @@
-"""Cityscapes' instances, from the instance ids of gtFine as downloaded.
+"""Cityscapes, from the files of leftImg8bit and gtFine as downloaded.
 
-A pixel of an object holds 1000 times its class' label id plus a running number; a pixel of a class that has instances,
-but of a group that nobody took apart, holds the label id alone: such a region is a crowd.
+In the instance ids of gtFine, a pixel of an object is 1000 times the label id of its class plus a running number. A
+pixel of a group of objects that are not annotated one by one is the label id alone; such a region is a crowd.
 
 Source: cityscapesscripts/preparation/json2instanceImg.py and evaluation/evalInstanceLevelSemanticLabeling.py
 """
@@ -23,7 +23,7 @@ from xseg.data.sets.layout import remedy, require_folder
 from xseg.data.sets.panoptic import PanopticDataset, joined_metainfo
 from xseg.data.sets.segmentation import SegmentationDataset
 
-_THING_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")  # the evaluated ones
+_THING_NAMES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")  # those that are evaluated
 CITYSCAPES_THINGS = tuple(label for label in CITYSCAPES if label.name in _THING_NAMES)
 
 
@@ -31,11 +31,11 @@ CITYSCAPES_THINGS = tuple(label for label in CITYSCAPES if label.name in _THING_
 class CityscapesInstances(DetectionDataset):
     """The 8 classes of Cityscapes that have instances, with boxes and masks; groups are crowds.
 
-    Objects are read with their image, so that nothing is read twice or at the start; `labels_of` reads a file. For
-    balanced sampling, or to leave out images without objects, make a COCO JSON by `xseg data convert cityscapes`.
+    Objects are read together with their image, and `labels_of` reads a file, so that no file is read at the start. For
+    balanced sampling, or to leave out images without objects, convert to COCO with `xseg data convert cityscapes`.
 
     Args:
-        with_masks: give instance masks.
+        with_masks: add instance masks to the samples.
     """
 
     @staticmethod
@@ -61,17 +61,19 @@ class CityscapesInstances(DetectionDataset):
         path, (_, image_path, size_hw) = self.id_files[index], self.images[index]
         ids = read_ids(path)
         if ids.shape != size_hw:
-            raise ValueError(f"{path} is {ids.shape} pixels (H, W), but {image_path} is {size_hw}; copy both again")
-        found = instances_of(ids)
+            raise ValueError(
+                f"{path} is {ids.shape} pixels (H, W), but {image_path} is {size_hw}; copy both files again"
+            )
+        objects = instances_of(ids)
         if not self.with_masks:
-            del found["masks"]
-        return found
+            del objects["masks"]
+        return objects
 
 
 def instances_of(ids: np.ndarray) -> dict[str, Tensor]:
-    """(H, W) instance ids -> objects as in a sample: boxes_xyxy, labels, iscrowd, area and masks.
+    """(H, W) instance ids -> dict(boxes_xyxy, labels, iscrowd, area, masks) as in a sample.
 
-    Order: by class, the group of a class before its instances.
+    Objects are in the order of classes, and a group comes before the instances of its class.
     """
     counts = np.bincount(ids.ravel().clip(0))
     present = np.flatnonzero(counts)
@@ -124,7 +126,7 @@ class Cityscapes(SegmentationDataset):
 
 @DATASETS.register_module()
 class CityscapesPanoptic(PanopticDataset):
-    """Cityscapes' 19 classes, from gtFine's labelIds and instanceIds; 8 of them are things, groups are crowds."""
+    """Cityscapes' 19 classes, from labelIds and instanceIds of gtFine; 8 classes are things, and groups are crowds."""
 
     @staticmethod
     def describe(**_) -> dict:

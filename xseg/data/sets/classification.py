@@ -1,8 +1,8 @@
-"""What all classification data sets share: images with one label, or with several.
+"""The bases of classification data sets, for images with one label or with several labels.
 
-A sample is dict(image (3, H, W) uint8 RGB, label, meta=dict(id, path, size_hw)), size_hw before the transforms; an
-image that is cut out of a larger one has its `box_xyxy` in meta, too. The label is an int, or in a `MultiLabelDataset`
-(num_classes,) float32: 1 for each class the image has, else 0.
+A sample is dict(image (3, H, W) uint8 RGB, label, meta=dict(id, path, size_hw)), with size_hw before the transforms. If
+the image is cut out of a larger one, meta also has its `box_xyxy`. The label is an int; in a `MultiLabelDataset` it is
+(num_classes,) float32 with 1 for each class of the image and 0 for the others.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,22 +22,24 @@ from xseg.data.transforms.labels import cut_square
 
 
 class Labelled(NamedTuple):
-    """One image of a classification set."""
+    """One image of a classification data set."""
 
     id: str
     path: str
     label: int | tuple[int, ...]  # a tuple in a `MultiLabelDataset`
-    box_xyxy: tuple[int, int, int, int] | None = None  # pixels; the square around it is the image, None: all of it
+    box_xyxy: tuple[int, int, int, int] | None = (
+        None  # pixels; the sample is the square around it, None: the whole image
+    )
 
 
 @DATASETS.register_module()
 class ClassificationDataset(DrawnDataset):
-    """Images with one label each; the module's docstring says what a sample is.
+    """Images with one label each; for the samples see the docstring of the module.
 
     Args:
-        images: rows of what there is.
+        images: one row per image.
         classes: names in the order of labels; any number of them.
-        transforms: callables on the sample (its image is a tv_tensor there), or their configs.
+        transforms: callables on the sample, in which the image is a tv_tensor, or their configs.
     """
 
     @staticmethod
@@ -57,15 +59,15 @@ class ClassificationDataset(DrawnDataset):
 
     @property
     def metainfo(self) -> dict:
-        """Read by mmengine, which hands it to metrics and stores it in checkpoints."""
+        """dict(classes); mmengine passes it to metrics and stores it in checkpoints."""
         return dict(classes=self.classes)
 
     def labels_of(self, index: int) -> tuple[int, ...]:
-        """The labels of an image, without opening it."""
+        """The labels of an image; the image is not read."""
         return (self.images[index].label,)
 
     def _target(self, index: int) -> int | Tensor:
-        """What stands under `label` in the sample."""
+        """The value of `label` in the sample."""
         return self.images[index].label
 
     def __len__(self) -> int:
@@ -86,7 +88,7 @@ class ClassificationDataset(DrawnDataset):
 
 @DATASETS.register_module()
 class MultiLabelDataset(ClassificationDataset):
-    """Images with any number of labels each, also none: the `label` of a row is a tuple of class indices."""
+    """Images with any number of labels each, which may be zero. The `label` of a row is a tuple of class indices."""
 
     def labels_of(self, index: int) -> tuple[int, ...]:
         return self.images[index].label
@@ -98,7 +100,7 @@ class MultiLabelDataset(ClassificationDataset):
 
 
 def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...]:
-    """Class names, or those of a text file, checked; unlike `check_classes` any number: labels are no 8-bit pixels."""
+    """Checked class names, given or from a text file. Any number is allowed, because labels are not 8-bit pixels."""
     if isinstance(classes, Path_):
         return distinct_names(read_names(classes), classes)
     return distinct_names(classes, place)
@@ -107,7 +109,7 @@ def class_names(classes: Sequence[str] | Path_, place: object) -> tuple[str, ...
 def listed_classes(
     root: Path, classes: Sequence[str] | Path_ | None, place: object, labels: Callable[[], Iterable[str]]
 ) -> tuple[str, ...]:
-    """The class names given, else those of {root}/classes.txt, else the sorted `labels()`."""
+    """The given class names, or those of {root}/classes.txt, or without that file the sorted `labels()`."""
     if classes is None:
         classes = root / "classes.txt" if (root / "classes.txt").exists() else sorted(set(labels()))
     return class_names(classes, place)

@@ -30,23 +30,24 @@ from xseg.data.transforms.pixels import boxes_around
 
 @DATASETS.register_module()
 class CocoDetection(DetectionDataset):
-    """COCO, and any data set whose objects stand in a JSON of its form.
+    """COCO, and any data set with a JSON of its form.
 
-    Labels are the positions of the categories by ascending id; `metainfo` maps them back. Boxes are cut at the borders
-    of the image, but evaluated as they stand in the file. `meta.id` is the image's id in the file.
+    The label of a category is its position by ascending id; `category_ids` in `metainfo` maps it back. Samples have
+    boxes that are clipped to the image, while the evaluation uses them as they are in the file. `meta.id` is the id of
+    the image in the file.
 
     Args:
-        images: folder that the file names in the JSON are relative to.
+        images: folder of the images; file names in the JSON are relative to it.
         annotations: the JSON file.
-        root: what both of these are relative to; what `--data-root` replaces.
-        outside_root: read also images whose file names lead out of root and of `images`.
+        root: folder of `images` and `annotations`; `--data-root` replaces it.
+        outside_root: allow images whose file names lead out of `root` and `images`.
         classes: names of the categories to keep, in the order of labels; objects of others are left out.
-        with_masks: give instance masks, from polygons or run lengths.
+        with_masks: add instance masks, from polygons or run lengths.
         drop_invalid: leave out objects whose box has no area, lies outside the image or is not finite (COCO's train
-            2017 has two), or whose mask cannot be read, instead of refusing the file.
+            2017 has two), or whose mask cannot be read. By default such an object is an error.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file and the annotation's id.
+        FileNotFoundError, ValueError: with the file and the id of the annotation.
     """
 
     @staticmethod
@@ -58,7 +59,7 @@ class CocoDetection(DetectionDataset):
         palette: Sequence[Sequence[int]] | None = None,
         **_,
     ) -> dict:
-        """dict(classes, palette, category_ids); of the JSON only the categories are read."""
+        """dict(classes, palette, category_ids); only the categories of the JSON are read."""
         root = Path(root)
         require_folder(root, root, f"{images}/, {annotations}", _COCO_SOURCE)
         file = root / annotations
@@ -91,24 +92,24 @@ class CocoDetection(DetectionDataset):
 
 @DATASETS.register_module()
 class CocoPanoptic(DetectionDataset):
-    """COCO's panoptic annotations: a PNG an image, whose pixels are ids (R + 256 G + 256^2 B, 0 = void), and a JSON.
+    """COCO's panoptic annotations: a JSON, and a PNG per image whose pixels are ids (R + 256 G + 256^2 B, 0 = void).
 
-    A sample is that of `PanopticDataset`. Classes are the categories by ascending id, things those with `isthing`.
+    Samples are those of `PanopticDataset`. Classes are the categories by ascending id; things are those with `isthing`.
 
     Args:
-        images: folder that the file names in the JSON are relative to.
+        images: folder of the images; file names in the JSON are relative to it.
         segments: folder of the PNGs.
         annotations: the JSON file.
-        root: what these are relative to; what `--data-root` replaces.
-        outside_root: read also files whose names lead out of root and of their folders.
+        root: folder of all three; `--data-root` replaces it.
+        outside_root: allow files whose names lead out of `root` and their folders.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file and the segment's id.
+        FileNotFoundError, ValueError: with the file and the id of the segment.
     """
 
     @staticmethod
     def describe(images: Path_, segments: Path_, annotations: Path_, root: Path_ = ".", **_) -> dict:
-        """dict(classes, palette, things, category_ids); of the JSON only the categories are read."""
+        """dict(classes, palette, things, category_ids); only the categories of the JSON are read."""
         root = Path(root)
         require_folder(root, root, f"{images}/, {segments}/, {annotations}", _PANOPTIC_SOURCE)
         return _panoptic_metainfo(read_categories(root / annotations), root / annotations)
@@ -160,11 +161,13 @@ class CocoPanoptic(DetectionDataset):
         known, which = np.unique(ids, return_inverse=True)
         position = {int(id): at for at, id in enumerate(known)}
         if unknown := position.keys() - {0} - {info["id"] for info in row["segments_info"]}:
-            raise ValueError(f"{place.format(min(unknown))} is not listed there; take both from one release")
+            raise ValueError(
+                f"{place.format(min(unknown))} is not in the JSON; use the JSON and the PNGs of one release"
+            )
         classes, objects = np.full(len(known), IGNORE, np.uint8), []  # objects: (label, crowd, row in `known`)
         for info in row["segments_info"]:
             if info["id"] not in position:
-                raise ValueError(f"{place.format(info['id'])} has no pixel; take both from one release")
+                raise ValueError(f"{place.format(info['id'])} has no pixel; use the JSON and the PNGs of one release")
             if info["category_id"] not in self.class_of:
                 raise ValueError(
                     f"{place.format(info['id'])} has category_id {info['category_id']}, which is not there"
@@ -220,7 +223,7 @@ def _objects(
 
 
 def _masks(rows: list[dict], file: Path, sizes_hw: np.ndarray, valid: np.ndarray, drop_invalid: bool) -> np.ndarray:
-    """(A,) bytes: the `counts` of each mask; empty where the row is not valid or, if such are dropped, has no mask."""
+    """(A,) bytes: the `counts` of each mask; empty for invalid rows and, with `drop_invalid`, for unreadable masks."""
     counts = []
     for row, size_hw, is_valid in zip(rows, sizes_hw, valid, strict=True):
         try:

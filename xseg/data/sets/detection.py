@@ -1,4 +1,4 @@
-"""Data sets of images with boxes: a list of image files and one table of all objects; reading is the same for all."""
+"""The base of detection data sets: a list of image files and one table of all objects."""
 
 import logging
 from collections import Counter
@@ -21,7 +21,7 @@ from xseg.data.read.rle import RunLengths, decode_masks
 
 
 class ImageFile(NamedTuple):
-    """An image and the size that its annotation states."""
+    """An image file and the size in its annotation."""
 
     id: int | str
     path: Path
@@ -29,40 +29,40 @@ class ImageFile(NamedTuple):
 
 
 class Objects(NamedTuple):
-    """All objects of a data set, those of one image together: flat arrays, which worker processes share uncopied.
+    """All objects of a data set as flat arrays, which worker processes share without copies.
 
-    Where nothing says otherwise, `difficult` is None and so are `masks`.
+    The objects of an image are consecutive rows. `difficult` and `masks` are None if the data set has none.
     """
 
-    spans: np.ndarray  # (N, 2) int64: image i has the objects from spans[i, 0] to before spans[i, 1]
+    spans: np.ndarray  # (N, 2) int64: image i has the rows spans[i, 0] to spans[i, 1] - 1
     boxes_xyxy: np.ndarray  # (A, 4) float64, pixels, inside the image; float32 in samples
-    stated_xywh: np.ndarray  # (A, 4) float64, pixels: boxes as the annotations state them, which may leave the image
+    stated_xywh: np.ndarray  # (A, 4) float64, pixels: boxes as annotated, which may leave the image
     labels: np.ndarray  # (A,) int64
     iscrowd: np.ndarray  # (A,) bool
-    area: np.ndarray  # (A,) float64, pixels, as the annotations state it; NaN where they do not
+    area: np.ndarray  # (A,) float64, pixels, as annotated; NaN if not stated
     difficult: np.ndarray | None = None  # (A,) bool
     masks: np.ndarray | None = None  # (A,) bytes: `counts` of run-length masks
 
 
 @DATASETS.register_module()
 class DetectionDataset(DrawnDataset):
-    """Images with boxes, and with instance masks where the table of objects has them.
+    """Images with boxes, and with instance masks if the table of objects has them.
 
     A sample is dict(image (3, H, W) uint8 RGB, boxes_xyxy (M, 4) float32 pixels, labels (M,) int64, iscrowd (M,) bool,
     area (M,) float64, stated_xywh (M, 4) float64, meta=dict(id, path, size_hw)), with `difficult` (M,) bool and `masks`
-    (M, H, W) uint8 where the table has them. boxes_xyxy lies inside the image. Only evaluation reads area (NaN: not
-    stated) and stated_xywh, which are as the annotation has them: transforms drop their entries with their objects, but
-    never change them. size_hw is (height, width) of the image as read, before the transforms.
+    (M, H, W) uint8 if the table has them. boxes_xyxy lies inside the image. area (NaN: not stated) and stated_xywh are
+    as annotated and only used by the evaluation: transforms drop their entries together with the object, but do not
+    change them. size_hw is (height, width) of the image as read, before the transforms.
 
     Args:
-        images: ids must differ.
-        objects: of all images; None for a class that reads them image by image and defines `objects_of`.
+        images: with ids that differ.
+        objects: table of all images; None for a class that defines `objects_of` and reads image by image.
         classes: names in the order of labels, without a background.
         palette: RGB per class; VOC's colours if None.
-        category_ids: what each class is called in files of results; 1, 2, … if None.
-        transforms: callables on the sample (image, boxes_xyxy and masks are tv_tensors there), or their configs; one
-            with `takes_second` is called with a function, too, that gives a second sample, drawn at random.
-        keep_empty: also the images without an object to learn (none, or crowds and difficult ones alone).
+        category_ids: id of each class in files of results; 1, 2, … if None.
+        transforms: callables on the sample, in which image, boxes_xyxy and masks are tv_tensors, or their configs. A
+            transform with `takes_second` also gets a function that returns a second sample, drawn at random.
+        keep_empty: keep images that have no object to learn: no objects, or only crowds and difficult ones.
     """
 
     @staticmethod
@@ -105,37 +105,37 @@ class DetectionDataset(DrawnDataset):
 
     @property
     def metainfo(self) -> dict:
-        """Read by mmengine, which hands it to metrics and visualizers and stores it in checkpoints."""
+        """mmengine passes it to metrics and visualizers and stores it in checkpoints."""
         return dict(classes=self.classes, palette=self.palette, category_ids=self.category_ids)
 
     @property
     def sizes_hw(self) -> np.ndarray:
-        """(N, 2) int64: of every image as read; without opening one, for batches of like shapes."""
+        """(N, 2) int64: (height, width) of every image from the annotations, for batches of similar shapes."""
         return np.array([image.size_hw for image in self.images], np.int64)
 
     @property
     def num_learnable(self) -> int | None:
-        """Objects that are neither crowds nor difficult; None where they are read with their images."""
+        """Number of objects that are neither crowds nor difficult; None if objects are read with their images."""
         return None if self.objects is None else int((~_left_aside(self.objects)).sum())
 
     def labels_of(self, index: int) -> np.ndarray:
-        """(M,) int64: the labels in an image, without opening it, for balanced sampling."""
+        """(M,) int64: the labels in an image, for balanced sampling; the image is not read."""
         if self.objects is None:
             return self.objects_of(index)["labels"].numpy()
         return self.objects.labels[slice(*self.objects.spans[index])]
 
     def objects_of(self, index: int) -> dict[str, Tensor]:
-        """What a sample says of the objects in an image, before the transforms, without opening the image."""
+        """The entries of a sample about objects, before the transforms; the image is not read."""
         size_hw = self.images[index].size_hw
         rows, objects = slice(*self.objects.spans[index]), self.objects
-        found = dict(boxes_xyxy=torch.from_numpy(objects.boxes_xyxy[rows].astype(np.float32)))
+        entries = dict(boxes_xyxy=torch.from_numpy(objects.boxes_xyxy[rows].astype(np.float32)))
         for key in ("stated_xywh", "labels", "iscrowd", "area", "difficult"):
             if (values := getattr(objects, key)) is not None:
-                found[key] = torch.from_numpy(values[rows].copy())
+                entries[key] = torch.from_numpy(values[rows].copy())
         if objects.masks is not None:
             codes = [RunLengths(size=list(size_hw), counts=counts) for counts in objects.masks[rows]]
-            found["masks"] = decode_masks(codes, size_hw)
-        return found
+            entries["masks"] = decode_masks(codes, size_hw)
+        return entries
 
     def __len__(self) -> int:
         return len(self.images)
@@ -157,7 +157,7 @@ class DetectionDataset(DrawnDataset):
         return sample
 
     def _second(self, transforms: Sequence[Callable]) -> dict:
-        """Another sample, drawn at random, for a transform that takes two."""
+        """Another sample, drawn at random, for a transform with `takes_second`."""
         return self._through(int(torch.randint(len(self), ())), transforms)
 
     def _read(self, index: int) -> dict:
@@ -172,7 +172,7 @@ class DetectionDataset(DrawnDataset):
 
     def _drop_empty(self) -> None:
         left_out = _left_aside(self.objects)
-        before = np.concatenate([[0], np.cumsum(~left_out)])  # objects to learn before each row
+        before = np.concatenate([[0], np.cumsum(~left_out)])  # number of objects to learn before each row
         first, end = self.objects.spans.T
         kept = np.flatnonzero(before[end] > before[first])
         self.images = [self.images[index] for index in kept]
@@ -182,26 +182,26 @@ class DetectionDataset(DrawnDataset):
 def clip_boxes(
     boxes_xyxy: np.ndarray, sizes_hw: np.ndarray, place: Callable[[int], str], drop_invalid: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes cut at the borders of their images, and which of them are boxes at all.
+    """Clip boxes to their images and find invalid boxes.
 
     Args:
         boxes_xyxy: (A, 4) float64, pixels.
-        sizes_hw: (A, 2), of the image of each.
+        sizes_hw: (A, 2), size of the image of each box.
         place: names the file and the annotation of a row, for the error.
-        drop_invalid: report boxes that are not finite, have no area or lie outside the image, instead of refusing them.
+        drop_invalid: return which boxes are invalid (not finite, without area, outside the image) instead of raising.
 
-    Returns: (A, 4) float64 inside the images, and (A,) bool, all True unless `drop_invalid`.
+    Returns: (A, 4) float64 inside the images, and (A,) bool, whether the box is valid; all True without `drop_invalid`.
 
     Raises:
-        ValueError: the first box that is none.
+        ValueError: the first invalid box.
     """
     boxes_xyxy = boxes_xyxy.astype(np.float64).reshape(-1, 4)
     finite = np.isfinite(boxes_xyxy).all(axis=1)
     has_area = finite & (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)
     limits = sizes_hw.reshape(-1, 2)[:, [1, 0, 1, 0]]
     clipped = np.clip(np.where(finite[:, None], boxes_xyxy, 0), 0, limits)
-    seen = clipped.astype(np.float32)  # as in samples, where a sliver may have no area
-    valid = has_area & (seen[:, 2:] > seen[:, :2]).all(axis=1)
+    rounded = clipped.astype(np.float32)  # as in samples; a narrow box may lose its area
+    valid = has_area & (rounded[:, 2:] > rounded[:, :2]).all(axis=1)
     if not valid.all() and not drop_invalid:
         row = int(valid.argmin())
         fault = "has no area inside the image" if finite[row] else "is not finite"
@@ -215,22 +215,22 @@ def clip_boxes(
 
 
 def report_dropped(valid: np.ndarray, place: Callable[[int], str]) -> None:
-    """Log how many objects a data set leaves out by drop_invalid, and the first.
+    """Log the number of objects that drop_invalid leaves out, and the place of the first.
 
     Args:
         valid: (A,) bool, which objects stay.
         place: names the file and the annotation of a row.
 
     Raises:
-        ValueError: none stays.
+        ValueError: no object stays.
     """
     if valid.all():
         return
     first = place(int(valid.argmin()))
     if not valid.any():
         raise ValueError(
-            f"{first}: the boxes of this and of all other objects ({len(valid)}) are not finite, have no area, or lie "
-            "outside their images (or their masks cannot be read), so that nothing is left; correct the annotations"
+            f"{first}: the boxes of all {len(valid)} objects are not finite, have no area, or lie outside their images "
+            "(or their masks cannot be read), so that no object is left; correct the annotations"
         )
     print_log(
         f"{np.sum(~valid)} of {len(valid)} objects are left out (drop_invalid): their boxes are not finite, have no "
@@ -257,14 +257,14 @@ def spans_of(image_of: np.ndarray, num_images: int) -> np.ndarray:
 
 
 def _left_aside(objects: Objects) -> np.ndarray:
-    """(A,) bool: crowds and difficult objects, which are not learned."""
+    """(A,) bool: crowds and difficult objects, which training ignores."""
     return objects.iscrowd if objects.difficult is None else objects.iscrowd | objects.difficult
 
 
 def _check_ids(images: Sequence[ImageFile]) -> None:
     if twice := [id for id, count in Counter(image.id for image in images).items() if count > 1]:
         path = next(image.path for image in images if image.id == twice[0])
-        raise ValueError(f"{path}: image id {twice[0]} stands more than once; list each image once, ids must differ")
+        raise ValueError(f"{path}: image id {twice[0]} occurs more than once; list each image once")
 
 
 def _check_size(path: Path, size_hw: tuple[int, int], stated_hw: tuple[int, int]) -> None:

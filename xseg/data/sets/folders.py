@@ -1,4 +1,4 @@
-"""Folders: one of images with one of masks, or one per class."""
+"""Data sets in folders: images and masks, or one folder per class."""
 
 import os
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from xseg.data.sets.segmentation import SegmentationDataset
 
 @DATASETS.register_module()
 class ImageMaskFolder(SegmentationDataset):
-    """A folder of images and a folder of masks, paired by file name without its suffix.
+    """A folder of images and a folder of masks, paired by file name without suffix.
 
     Args:
         classes: names in the order of ids, or the path of a classes.txt.
-        mask_suffix: what mask names carry in addition, "_mask" for 12.jpg with 12_mask.png.
+        mask_suffix: additional ending of mask names: "_mask" for 12.jpg with 12_mask.png.
     """
 
     describe = staticmethod(SegmentationDataset.describe)
@@ -51,14 +51,15 @@ class ImageFolder(ClassificationDataset):
     """ImageNet's layout, {root}/{split}/CLASS/*.jpg, and any other image format.
 
     Args:
-        split: a folder below root; "" where the classes' folders lie in root itself.
-        classes: the folders' names in the order of labels, or the path of a text file with one a line; None is
-            `{root}/classes.txt`, and without that file the sorted folders of `{root}/train`, or of the split.
+        split: a folder in root; "" if root itself holds the folders of the classes.
+        classes: names of the folders in the order of labels, or the path of a text file with one name per line. None
+            reads `{root}/classes.txt`; without that file, the classes are the sorted folders of `{root}/train`, or of
+            the split.
     """
 
     @staticmethod
     def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
-        """dict(classes); lists folders when neither `classes` nor a classes.txt names the classes."""
+        """dict(classes); folders are listed if neither `classes` nor a classes.txt gives the names."""
         root, folder = Path(root), Path(root) / split
 
         def labels() -> list[str]:
@@ -79,8 +80,8 @@ class ImageFolder(ClassificationDataset):
         names = ImageFolder.describe(root, split, classes)["classes"]
         if unknown := set(_subfolders(folder)) - set(names):
             raise ValueError(
-                f"{folder}: {few(sorted(unknown))} named like no class ({few(names)}); "
-                "name the folder in classes.txt or remove it"
+                f"{folder}: no class has the name of the folder {few(sorted(unknown))} (classes: {few(names)}); "
+                "add it to classes.txt or remove the folder"
             )
         images = [
             Labelled(f"{name}/{Path(file).stem}", f"{folder}/{name}/{file}", label)
@@ -106,7 +107,7 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> list[str]:
-    """Names of the images in a folder; none where there is no folder, for a split may lack a class."""
+    """Names of the images in a folder; none if there is no folder, because a split may lack a class."""
     if not folder.is_dir():
         return []
     names = (name for name in os.listdir(folder) if not name.startswith("."))
@@ -121,7 +122,7 @@ def _files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
             continue
         stem = path.stem.removesuffix(suffix)
         if stem in files:
-            raise ValueError(f"{files[stem]} and {path} share one name; keep one of them")
+            raise ValueError(f"{files[stem]} and {path} have the same name; keep one of them")
         files[stem] = path
     if not files:
         raise FileNotFoundError(f"{folder} holds no file *{suffix}({'|'.join(IMAGE_SUFFIXES)})")

@@ -1,4 +1,4 @@
-"""Folders and split lists that the layout of a data set asks for, and what to do where they are missing."""
+"""Folders and split lists of a data set's layout, and the error for missing ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,11 @@ from xseg.data.read.images import IMAGE_SUFFIXES
 
 
 def read_split(path: Path) -> list[str]:
-    """The ids of a list, one a line: file names without suffix, which may hold blanks.
+    """The ids of a list with one per line: file names without suffix, which may contain spaces.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such list, or it is empty.
+        FileNotFoundError: there is no such list.
+        ValueError: it is empty.
     """
     if not path.exists():
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.txt"))) or "none"
@@ -22,7 +23,7 @@ def read_split(path: Path) -> list[str]:
 
 
 def image_paths(folder: Path, ids: Sequence[str]) -> list[Path]:
-    """The image of each id, whatever its suffix; {id}.jpg where there is none, which reading then names.
+    """The image of each id, with any suffix. An id without image gets {id}.jpg, which reading then reports as missing.
 
     Raises:
         ValueError: an id has two images, such as 1.jpg and 1.png.
@@ -39,9 +40,11 @@ def image_paths(folder: Path, ids: Sequence[str]) -> list[Path]:
 
 
 def require_folder(folder: Path, root: Path, layout: str, source: str) -> None:
+    """FileNotFoundError with the expected layout of `root` and the source of the data if the folder is missing."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {remedy(root, layout, source)}")
 
 
 def remedy(root: Path, layout: str, source: str) -> str:
+    """The part of an error message that says which files are expected and where to get them."""
     return f"expected in {root}: {layout}. Get it from {source}, or say where it is with --data-root DIR"

@@ -23,15 +23,15 @@ Row = tuple[str, str, tuple[str, ...]]  # place in the list, path of the image, 
 
 @DATASETS.register_module()
 class ImageList(ClassificationDataset):
-    """A list {root}/{split}.csv with the columns `path` (below root, or absolute) and `label` (a class name).
+    """A list {root}/{split}.csv with the columns `path` (relative to root, or absolute) and `label` (a class name).
 
     Args:
-        classes: as for `ImageFolder`, but without classes.txt the sorted labels of train.csv, or of the split.
+        classes: as for `ImageFolder`, but without classes.txt they are the sorted labels of train.csv, or of the split.
     """
 
     @staticmethod
     def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
-        """dict(classes); reads a list when neither `classes` nor a classes.txt names the classes."""
+        """dict(classes); a list is read if neither `classes` nor a classes.txt gives the names."""
         return dict(classes=_csv_classes(Path(root), split, classes))
 
     def __init__(
@@ -47,25 +47,26 @@ class ImageList(ClassificationDataset):
         label_of = {name: label for label, name in enumerate(names)}
         for line, _, label in rows:
             if label not in label_of:
-                raise ValueError(f"{root / split}.csv: line {line}: {label!r} is none of the classes {few(names)}")
+                raise ValueError(f"{root / split}.csv: line {line}: {label!r} is not one of the classes {few(names)}")
         images = [Labelled(path, str(root / path), label_of[label]) for _, path, label in rows]
         super().__init__(images, names, transforms)
 
 
 @DATASETS.register_module()
 class MultiLabelList(MultiLabelDataset):
-    """A list {root}/{split}.csv with the columns `path` (below root, or absolute) and `labels` (names joined by |).
+    """A list {root}/{split}.csv with the columns `path` (relative to root, or absolute) and `labels` (joined by |).
 
     Or {root}/{split}.json: [{"path": …, "labels": [name, …]}, …]. An image without labels has none of the classes.
 
     Args:
-        classes: names in the order of labels, or the path of a text file with one a line; None is
-            `{root}/classes.txt`, and without that file the sorted labels of the list `train`, or of the split.
+        classes: names in the order of labels, or the path of a text file with one name per line. None reads
+            `{root}/classes.txt`; without that file, the classes are the sorted labels of the list `train`, or of the
+            split.
     """
 
     @staticmethod
     def describe(root: Path_, split: str = "train", classes: Sequence[str] | Path_ | None = None, **_) -> dict:
-        """dict(classes); reads a list when neither `classes` nor a classes.txt names the classes."""
+        """dict(classes); a list is read if neither `classes` nor a classes.txt gives the names."""
         return dict(classes=_list_classes(Path(root), split, classes))
 
     def __init__(
@@ -82,7 +83,7 @@ class MultiLabelList(MultiLabelDataset):
         label_of = {name: label for label, name in enumerate(names)}
         for place, _, labels in rows:
             if unknown := [label for label in labels if label not in label_of]:
-                raise ValueError(f"{path}: {place}: {unknown[0]!r} is none of the classes {few(names)}")
+                raise ValueError(f"{path}: {place}: {unknown[0]!r} is not one of the classes {few(names)}")
         images = [Labelled(name, str(root / name), tuple(map(label_of.get, labels))) for _, name, labels in rows]
         super().__init__(images, names, transforms)
 
@@ -90,7 +91,7 @@ class MultiLabelList(MultiLabelDataset):
 def _csv_classes(
     root: Path, split: str, classes: Sequence[str] | Path_ | None, rows: list[tuple[int, str, str]] | None = None
 ) -> tuple[str, ...]:
-    """Class names of an `ImageList`; `rows` of the split, where they have been read already."""
+    """Class names of an `ImageList`; `rows` are those of the split if they have already been read."""
 
     def labels() -> list[str]:
         naming = "train" if (root / "train.csv").exists() else split
@@ -103,7 +104,7 @@ def _csv_classes(
 def _list_classes(
     root: Path, split: str, classes: Sequence[str] | Path_ | None, rows: list[Row] | None = None
 ) -> tuple[str, ...]:
-    """Class names of a `MultiLabelList`; `rows` of the split, where they have been read already."""
+    """Class names of a `MultiLabelList`; `rows` are those of the split if they have already been read."""
 
     def labels() -> list[str]:
         naming = "train" if _lists(root, "train") else split
@@ -125,7 +126,7 @@ def _read_csv(path: Path) -> list[tuple[int, str, str]]:
 
 
 def read_list(path: Path) -> list[Row]:
-    """The rows of a list; ValueError naming the file, the place and what is missing there."""
+    """The rows of a list; ValueError with the file, the place and the fault."""
     rows = _json_rows(path) if path.suffix == ".json" else _csv_rows(path)
     if not rows:
         raise ValueError(f"{path} lists no image")
@@ -163,9 +164,9 @@ def _lists(root: Path, split: str) -> list[Path]:
 
 
 def _find(root: Path, split: str) -> Path:
-    found = _lists(root, split)
-    if not found:
+    lists = _lists(root, split)
+    if not lists:
         raise FileNotFoundError(f"{root / split}.csv or .json: no such list; {_REMEDY}")
-    if len(found) > 1:
-        raise ValueError(f"{found[0]} and {found[1].name} are both there; keep one of them")
-    return found[0]
+    if len(lists) > 1:
+        raise ValueError(f"{lists[0]} and {lists[1].name} both exist; keep one of them")
+    return lists[0]

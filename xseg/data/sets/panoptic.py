@@ -1,4 +1,4 @@
-"""Data sets for models that see every pixel and every object: instances of the things, and a mask of all classes."""
+"""The base of panoptic data sets: instances of the things, and a mask of all classes."""
 
 import numpy as np
 from mmengine.registry import DATASETS
@@ -12,14 +12,14 @@ from xseg.data.sets.segmentation import SegmentationDataset
 
 @DATASETS.register_module()
 class PanopticDataset(DetectionDataset):
-    """A data set of objects and one of masks over the same images, as one.
+    """A data set of objects and a data set of masks of the same images, joined.
 
-    A sample is that of `DetectionDataset` with `mask` (H, W) uint8, 255 = ignore, where both agree on the classes of
-    things: labels count the things, masks all classes. `metainfo` holds all classes and which of them are things.
+    A sample is that of `DetectionDataset` with `mask` (H, W) uint8, 255 = ignore. `labels` count the things alone, and
+    `mask` counts all classes. `metainfo` has all classes, and the positions of the things among them.
 
     Args:
-        instances: with masks if panoptic quality is to be evaluated; without transforms.
-        semantic: its classes hold those of `instances`, by name; without transforms.
+        instances: without transforms; with masks if panoptic quality is evaluated.
+        semantic: without transforms; its classes include those of `instances`, by name.
     """
 
     @staticmethod
@@ -32,7 +32,7 @@ class PanopticDataset(DetectionDataset):
         self.instances, self.semantic = instances, semantic
         self.mask_of = {image: mask for _, image, mask in semantic.pairs}
         if lone := [str(image.path) for image in instances.images if self.mask_of.get(image.path) is None]:
-            raise ValueError(f"{lone[0]} and {len(lone) - 1} more of the images with objects have no mask")
+            raise ValueError(f"{lone[0]} and {len(lone) - 1} more images with objects have no mask")
         super().__init__(
             instances.images, None, instances.classes, instances.palette, instances.category_ids, transforms
         )
@@ -58,6 +58,6 @@ def joined_metainfo(instances: dict, semantic: dict) -> dict:
     `things` are the positions of the objects' classes among those of the masks.
     """
     if unknown := [name for name in instances["classes"] if name not in semantic["classes"]]:
-        raise ValueError(f"instances have the classes {', '.join(unknown)}, which are none of the masks'")
+        raise ValueError(f"instances have the classes {', '.join(unknown)}, which the masks do not have")
     things = tuple(semantic["classes"].index(name) for name in instances["classes"])
     return dict(**semantic, things=things, category_ids=instances["category_ids"])

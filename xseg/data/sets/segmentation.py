@@ -1,4 +1,4 @@
-"""What all segmentation data sets share: reading, checking and augmenting pairs of an image and a mask."""
+"""The base of segmentation data sets: reads, checks and augments pairs of an image and a mask."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,16 +23,16 @@ Pair = tuple[str, Path, Path | None]  # id, image, mask
 class SegmentationDataset(DrawnDataset):
     """Images with masks of class indices.
 
-    A sample is dict(image (3, H, W) uint8 RGB, mask (H, W) uint8 with 255 = ignore, meta=dict(id, path, size_hw)),
-    where size_hw is (height, width) of the image as read, before the transforms. Without a mask path there is no mask.
+    A sample is dict(image (3, H, W) uint8 RGB, mask (H, W) uint8 with 255 = ignore, meta=dict(id, path, size_hw)).
+    size_hw is (height, width) of the image as read, before the transforms. A pair without a mask path gives no mask.
 
     Args:
         pairs: (id, image path, mask path or None).
         classes: names in the order of ids, or the path of a classes.txt.
         palette: RGB per class; VOC's colours if None.
-        transforms: callables on the sample (its image and mask are tv_tensors there), or their configs.
-        label_map: 256 entries, value in the file -> class id, 255 = ignore, -1 = not allowed in a file.
-        cache: a folder for decoded images and masks, see `DecodedCache`; None decodes each time.
+        transforms: callables on the sample, in which image and mask are tv_tensors, or their configs.
+        label_map: 256 entries, value in the file -> class id; 255 = ignore, -1 = not allowed in a file.
+        cache: folder for decoded images and masks, see `DecodedCache`; None decodes every time.
     """
 
     @staticmethod
@@ -65,14 +65,14 @@ class SegmentationDataset(DrawnDataset):
         if self.label_map.shape != (256,):
             raise ValueError(f"label_map must have 256 entries, got shape {self.label_map.shape}")
         allowed = self.label_map >= 0
-        # As long as a value is not allowed, the allowed ones leave an id free, which stands for it in the look-up.
+        # If a value is not allowed, at least one id is unused; the look-up table marks refused values with it.
         self._refused = None if allowed.all() else min({*range(256)} - {*self.label_map[allowed].tolist()})
         self._look_up = np.where(allowed, self.label_map, self._refused or 0).astype(np.uint8)
         self.cache = None if cache is None else DecodedCache(cache)
 
     @property
     def metainfo(self) -> dict:
-        """Read by mmengine, which hands it to metrics and visualizers and stores it in checkpoints."""
+        """mmengine passes it to metrics and visualizers and stores it in checkpoints."""
         return dict(classes=self.classes, palette=self.palette)
 
     def __len__(self) -> int:
@@ -105,9 +105,9 @@ class SegmentationDataset(DrawnDataset):
         return read() if self.cache is None else self.cache.get(path, self.label_map.tobytes(), read)
 
     def map_labels(self, mask: Tensor, path: Path_) -> Tensor:
-        """Class ids of the values in a mask file; ValueError naming the first pixel that has none."""
+        """Class ids of the values in a mask file; ValueError with the first pixel whose value is not allowed."""
         values = np.ascontiguousarray(mask)
-        labels = cv2.LUT(values, self._look_up)  # five times as fast as numpy's
+        labels = cv2.LUT(values, self._look_up)  # five times as fast as numpy's indexing
         if self._refused is not None and (refused := cv2.inRange(labels, self._refused, self._refused)).any():
             row, column = np.unravel_index(refused.argmax(), refused.shape)
             raise ValueError(
@@ -118,7 +118,7 @@ class SegmentationDataset(DrawnDataset):
 
 
 def check_same_size(size_hw: Sequence[int], mask_hw: Sequence[int], image_path: Path_, mask_path: Path_) -> None:
-    """ValueError naming both files and sizes where image and mask do not cover the same pixels."""
+    """ValueError with both files and sizes if image and mask differ in size."""
     (height, width), (mask_height, mask_width) = size_hw, mask_hw
     if (height, width) != (mask_height, mask_width):
         turned = (height, width) == (mask_width, mask_height)

@@ -1,4 +1,4 @@
-"""The drawn shapes as data sets of every task; how they are drawn: `xseg.data.sets.shapes_drawing`."""
+"""Drawn shapes as data sets of every task; `xseg.data.sets.shapes_drawing` draws them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ from xseg.data.sets.voc import VOC
 class Shapes(VOC):
     """Drawn scenes of circles, squares, triangles and rings, written to `root` in VOC layout on first use.
 
-    All splits share one folder, so give each the same `num_images`, `size_hw` and `seed`; other values rewrite it.
+    All splits share one folder and need the same `num_images`, `size_hw` and `seed`. Other values rewrite the folder.
 
     Args:
-        num_images: per split, dict(train=…, val=…).
+        num_images: scenes per split, dict(train=…, val=…).
     """
 
     @staticmethod
@@ -47,10 +47,10 @@ class Shapes(VOC):
 
 @DATASETS.register_module()
 class ShapesDetection(CocoDetection):
-    """The scenes of `Shapes` with a box and a mask around what is seen of each object; written on first use.
+    """The scenes of `Shapes` with a box and a mask of the visible part of each object; written on first use.
 
-    Classes are circle, square, triangle and ring. Give `num_images`, `size_hw` and `seed` as to `Shapes`: both read
-    one folder.
+    Classes are circle, square, triangle and ring. `num_images`, `size_hw` and `seed` must be those of `Shapes` if both
+    use one folder.
     """
 
     @staticmethod
@@ -80,11 +80,11 @@ class ShapesDetection(CocoDetection):
 class ShapesClassification(ClassificationDataset):
     """The objects of `Shapes`, each cut out of its scene: circle, square, triangle or ring.
 
-    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
+    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn on first use.
 
     Args:
-        num_images: scenes per split, dict(train=…, val=…); each holds 1 to 5 objects.
-        min_area: of an object, in pixels; less is seen of some behind others, and they are left out.
+        num_images: scenes per split, dict(train=…, val=…), with 1 to 5 objects each.
+        min_area: pixels; objects whose visible part is smaller are left out.
     """
 
     @staticmethod
@@ -118,13 +118,13 @@ class ShapesClassification(ClassificationDataset):
 
 @DATASETS.register_module()
 class ShapesMultiLabel(MultiLabelDataset):
-    """The scenes of `Shapes`, with the classes that are in each: circle, square, triangle, ring.
+    """The scenes of `Shapes`, each labelled with the classes in it: circle, square, triangle, ring.
 
-    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn there on first use.
+    The scenes are those of `Shapes` with the same arguments, in the same folder, and are drawn on first use.
 
     Args:
         num_images: scenes per split, dict(train=…, val=…).
-        min_area: of an object, in pixels, that makes its class count; less is seen of some behind others.
+        min_area: pixels; an object whose visible part is smaller does not count.
     """
 
     @staticmethod
@@ -156,7 +156,7 @@ class ShapesMultiLabel(MultiLabelDataset):
 
 @DATASETS.register_module()
 class ShapesPanoptic(PanopticDataset):
-    """`Shapes` and `ShapesDetection` as one: the background is stuff, everything else a thing."""
+    """`Shapes` and `ShapesDetection` joined: the background is stuff, and all other classes are things."""
 
     @staticmethod
     def describe(**_) -> dict:

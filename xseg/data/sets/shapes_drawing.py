@@ -1,8 +1,9 @@
-"""Shapes: a data set drawn by rule from a seed, so that a whole training run needs no download.
+"""Shapes: a data set drawn from a seed, so that a training run needs no download.
 
-A scene is a list of objects, drawn in order; a later one covers an earlier. `render` returns the image and which
-object each pixel shows, from which masks, boxes and instances follow. Colour, size and pose tell nothing of the class;
-outline and texture do, as with most things in photographs, so that minutes of training on a CPU suffice.
+A scene is a list of objects that are drawn in order, so that later ones cover earlier ones. `render` returns the image
+and the index of the object at each pixel, from which masks, boxes and instances follow. Colour, size and pose do not
+depend on the class. Outline and texture do, as for most objects in photographs, and minutes of training on a CPU are
+enough.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from xseg.data.read.images import write_mask
 from xseg.data.read.rle import encode_masks
 from xseg.data.sample import Path_
 
-RULE = 3  # raise it when what is written changes: folders written by another rule are written anew
+RULE = 3  # increase it when the files change: folders with another rule are written again
 STAMP = "shapes.json"
 _SHIFT = 4  # opencv's fixed-point coordinates: 1/16 pixel
 
@@ -41,13 +42,13 @@ class Shape(NamedTuple):
     texture_period: float  # pixels
 
 
-# of the radius, so that areas, and with them pixel shares, come closer
+# factors of the radius, which make the areas of the classes more equal
 GROWTH = {"circle": 1.0, "square": 1.15, "triangle": 1.3, "ring": 1.1}
 TEXTURES = {"circle": "plain", "square": "checks", "triangle": "stripes", "ring": "clouds"}
 
 
 def draw_scene(rng: np.random.Generator, size_hw: Sequence[int]) -> tuple[np.ndarray, list[Shape]]:
-    """A background (H, W, 3) float32 RGB and 2 to 5 objects, kept apart so that most of each stays visible."""
+    """A background (H, W, 3) float32 RGB, and 2 to 5 objects at distances that leave most of each visible."""
     height, width = size_hw
     background = _background(rng, height, width)
     mean_colour = background.mean(axis=(0, 1))
@@ -79,7 +80,7 @@ def draw_scene(rng: np.random.Generator, size_hw: Sequence[int]) -> tuple[np.nda
 
 
 def render(background: np.ndarray, scene: Sequence[Shape], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The image (H, W, 3) uint8 RGB, and (H, W) uint8: 0 for the background, else 1 + the index of the object seen."""
+    """The image (H, W, 3) uint8 RGB, and (H, W) uint8: 0 for the background, else 1 + the index of the object."""
     image = background.copy()
     seen = np.zeros(image.shape[:2], np.uint8)
     light = rng.uniform(0, 2 * np.pi)
@@ -96,7 +97,7 @@ def render(background: np.ndarray, scene: Sequence[Shape], rng: np.random.Genera
 
 
 def semantic_mask(scene: Sequence[Shape], seen: np.ndarray) -> np.ndarray:
-    """(H, W) class ids; the two pixels astride every outline are 255, as in VOC."""
+    """(H, W) class ids; the pixels on both sides of every outline are 255, as in VOC."""
     labels = np.array([0, *(shape.label for shape in scene)], np.uint8)
     square = np.ones((3, 3), np.uint8)
     mask = labels[seen]
@@ -105,18 +106,18 @@ def semantic_mask(scene: Sequence[Shape], seen: np.ndarray) -> np.ndarray:
 
 
 def instances(scene: Sequence[Shape], seen: np.ndarray) -> list[dict]:
-    """One COCO annotation without ids per object that is seen: dict(category_id, bbox, area, iscrowd, segmentation).
+    """One COCO annotation without ids per visible object: dict(category_id, bbox, area, iscrowd, segmentation).
 
-    The category is the class; box (x, y, width, height, pixels) and mask are those of the pixels that show the object.
+    The category is the class. Box (x, y, width, height in pixels) and mask cover the visible pixels of the object.
     """
-    found = []
+    annotations = []
     for number, shape in enumerate(scene, start=1):
         mask = seen == number
-        if not mask.any():  # covered by later ones
+        if not mask.any():  # covered by later objects
             continue
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
         (code,) = encode_masks(mask[None])
-        found.append(
+        annotations.append(
             dict(
                 category_id=shape.label,
                 bbox=[x, y, width, height],
@@ -125,11 +126,11 @@ def instances(scene: Sequence[Shape], seen: np.ndarray) -> list[dict]:
                 segmentation=code,
             )
         )
-    return found
+    return annotations
 
 
 def shapes_counts(num_images: dict[str, int] | None) -> dict[str, int]:
-    """The arguments num_train and num_val of `write_shapes`, from dict(train=…, val=…) or less: 400 and 100."""
+    """dict(num_train, num_val) for `write_shapes` from dict(train=…, val=…); missing entries are 400 and 100."""
     counts = dict(train=400, val=100) | dict(num_images or {})
     if unknown := counts.keys() - {"train", "val"}:
         raise ValueError(f"num_images takes train and val, got {', '.join(sorted(unknown))}")
@@ -143,17 +144,19 @@ def write_shapes(
     size_hw: Sequence[int] = (128, 128),
     seed: int = 0,
 ) -> None:
-    """Write the data set to `root` in VOC layout, unless it stands there with these parameters.
+    """Write the data set to `root` in VOC layout, unless it is already there with these parameters.
 
-    Boxes and instance masks stand beside, in COCO's JSON: annotations/instances_{train,val}.json.
+    Boxes and instance masks are written as COCO's JSON, annotations/instances_{train,val}.json.
 
-    The folder appears whole or not at all, also when several processes write it at once.
+    The folder is complete as soon as it exists, also if several processes write it at the same time.
 
     Raises:
-        FileExistsError: `root` holds something that this function did not write.
+        FileExistsError: `root` has content that this function did not write.
     """
     if min(num_train, num_val) < 1 or min(size_hw) < 32:
-        raise ValueError(f"at least 1 image and 32 pixels a side, got {num_train}, {num_val} and size_hw {size_hw}")
+        raise ValueError(
+            f"num_images must be at least 1 and size_hw at least 32, got {num_train}, {num_val} and size_hw {size_hw}"
+        )
     root = Path(root)
     stamp = dict(rule=RULE, num_train=num_train, num_val=num_val, size_hw=list(size_hw), seed=seed)
     if _stamp_of(root) == stamp:
@@ -163,7 +166,7 @@ def write_shapes(
     try:
         fresh.chmod(0o755)
         _write_tree(fresh, stamp)
-        if _stamp_of(root) not in (None, stamp):  # ours, of other parameters: out of the way
+        if _stamp_of(root) not in (None, stamp):  # our own folder with other parameters is moved away
             old = fresh.with_name(f"{fresh.name}.old")
             with contextlib.suppress(FileNotFoundError):  # another process moved it
                 os.replace(root, old)
@@ -178,7 +181,7 @@ def write_shapes(
 
 
 def _stamp_of(root: Path) -> dict | None:
-    """The parameters that the folder was written with; None where there is no folder, or an empty one."""
+    """The parameters of the folder's content; None if the folder is missing or empty."""
     try:
         return json.loads((root / STAMP).read_text())
     except json.JSONDecodeError:
@@ -186,7 +189,7 @@ def _stamp_of(root: Path) -> dict | None:
     except (FileNotFoundError, NotADirectoryError):
         if root.is_file() or (root.is_dir() and any(root.iterdir())):
             raise FileExistsError(
-                f"{root} exists and has no {STAMP}, so it is not a Shapes folder and stays; choose another root"
+                f"{root} exists and has no {STAMP}, so it is not a Shapes folder; choose another root"
             ) from None
         return None
 
@@ -199,7 +202,7 @@ def _write_tree(root: Path, stamp: dict) -> None:
         ids = [f"{split}_{index:05d}" for index in range(stamp[f"num_{split}"])]
         objects = []
         for index, id in enumerate(ids):
-            rng = np.random.default_rng((stamp["seed"], number, index))  # an image is the same in sets of any size
+            rng = np.random.default_rng((stamp["seed"], number, index))  # an image does not depend on num_images
             background, scene = draw_scene(rng, stamp["size_hw"])
             image, seen = render(background, scene, rng)
             _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -214,7 +217,7 @@ def _write_tree(root: Path, stamp: dict) -> None:
 
 def _write_coco(path: Path, ids: Sequence[str], objects: Sequence[list[dict]], size_hw: Sequence[int]) -> None:
     height, width = size_hw
-    numbered = [dict(image_id=image_id, **item) for image_id, found in enumerate(objects, start=1) for item in found]
+    numbered = [dict(image_id=image_id, **item) for image_id, rows in enumerate(objects, start=1) for item in rows]
     content = dict(
         images=[
             dict(id=image_id, file_name=f"{id}.jpg", height=height, width=width)
@@ -227,7 +230,7 @@ def _write_coco(path: Path, ids: Sequence[str], objects: Sequence[list[dict]], s
 
 
 def _cover(shape: Shape, size_hw: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32 in 0..1: the part of each pixel that the object covers."""
+    """(H, W) float32 in 0..1: the share of each pixel that the object covers."""
     cover = np.zeros(size_hw, np.uint8)
     corners = {"square": 4, "triangle": 3}.get(SHAPES_CLASSES[shape.label], 72)
     _fill(cover, shape, corners, shape.radius, 255)
@@ -244,7 +247,7 @@ def _fill(canvas: np.ndarray, shape: Shape, corners: int, radius: float, value: 
 
 
 def _paint(shape: Shape, size_hw: tuple[int, int], light: float, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) float32 RGB: the object's texture over the whole canvas, brighter towards the light."""
+    """(H, W, 3) float32 RGB: the texture of the object on the whole canvas, brighter towards the light."""
     y, x = np.mgrid[: size_hw[0], : size_hw[1]].astype(np.float32)
     x, y = x - shape.centre_xy[0], y - shape.centre_xy[1]
     cos, sin = np.cos(shape.texture_angle), np.sin(shape.texture_angle)
@@ -267,7 +270,7 @@ def _edge(wave: np.ndarray) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A ramp between two colours, clouds of a third over it, fine grain."""
+    """A colour ramp between two colours, with clouds of a third colour and fine grain on top."""
     first, second, third = rng.uniform(20, 235, (3, 3))
     direction = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -280,7 +283,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _clouds(rng: np.random.Generator, size_hw: Sequence[int], coarsest: int = 0) -> np.ndarray:
-    """(H, W) float32 in 0..1: noise summed over scales, amplitude halving from each to the next finer."""
+    """(H, W) float32 in 0..1: noise summed over scales; the amplitude halves from scale to finer scale."""
     height, width = size_hw
     total = np.zeros((height, width), np.float32)
     for octave in range(coarsest, coarsest + 4):
@@ -291,7 +294,7 @@ def _clouds(rng: np.random.Generator, size_hw: Sequence[int], coarsest: int = 0)
 
 
 def _colour_unlike(rng: np.random.Generator, other: np.ndarray) -> np.ndarray:
-    """A random RGB colour at least 90 away from the other one."""
+    """A random RGB colour with a Euclidean distance of more than 90 from the other one."""
     while True:
         colour = rng.uniform(15, 240, 3)
         if np.linalg.norm(colour - other) > 90:

@@ -1,4 +1,4 @@
-"""PASCAL VOC: masks, and boxes from one XML file an image, whose coordinates count from 1."""
+"""PASCAL VOC: masks, and boxes from one XML file per image."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,21 +19,20 @@ from xseg.data.sets.segmentation import SegmentationDataset
 class VOCDetection(DetectionDataset):
     """PASCAL VOC's detection task, and any data set in its layout.
 
-    The files count pixels from 1 and name the last one inside: (xmin, ymin, xmax, ymax) is the box from xmin - 1,
-    ymin - 1 to xmax, ymax. `difficult` objects carry that mark in the sample; evaluation neither asks for them nor
-    punishes finding them.
+    The files count pixels from 1, and xmax, ymax is the last pixel inside: the box goes from xmin - 1, ymin - 1 to
+    xmax, ymax. Samples mark `difficult` objects. The evaluation counts neither a missed nor a detected one.
 
     Args:
-        split: names `ImageSets/Main/{split}.txt`; "VOC2007/trainval" that of the folder VOC2007 below root. A list of
-            them joins them: ("VOC2007/trainval", "VOC2012/trainval") in VOCdevkit is "07+12".
-        classes: names, or the path of a classes.txt; None is `{root}/classes.txt` without a "background", and VOC's 20
-            without that file.
-        keep_difficult: give them in samples; False for training, as the devkit's own baselines do.
-        drop_invalid: leave out objects whose box has no area, lies outside the image or is not finite, instead of
-            refusing the file.
+        split: name of the list `ImageSets/Main/{split}.txt`. "VOC2007/trainval" is the list in the folder VOC2007 of
+            root. Several lists are joined: ("VOC2007/trainval", "VOC2012/trainval") in VOCdevkit is "07+12".
+        classes: names, or the path of a classes.txt. None reads `{root}/classes.txt` without its "background"; without
+            that file, the classes are VOC's 20.
+        keep_difficult: keep difficult objects in samples; False for training, as in the baselines of the devkit.
+        drop_invalid: leave out objects whose box has no area, lies outside the image or is not finite. By default such
+            an object is an error.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file and the object.
+        FileNotFoundError, ValueError: with the file and the object.
     """
 
     standard: ClassVar = dict(classes=VOC_CLASSES[1:], palette=voc_palette(len(VOC_CLASSES))[1:])
@@ -45,7 +44,7 @@ class VOCDetection(DetectionDataset):
         palette: Sequence[Sequence[int]] | None = None,
         **_,
     ) -> dict:
-        """dict(classes, palette, category_ids); without `classes` the folder must be there, for its classes.txt."""
+        """dict(classes, palette, category_ids); without `classes`, root must exist, because its classes.txt decides."""
         if classes is None:
             require_folder(Path(root), Path(root), _DETECTION_LAYOUT.format(split="train"), _SOURCE)
         return DetectionDataset.describe(class_names(Path(root), classes), palette)
@@ -85,7 +84,7 @@ _DETECTION_LAYOUT = "JPEGImages/, Annotations/, ImageSets/Main/{split}.txt"
 
 
 def list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
-    """Image and annotation of every id in the split."""
+    """The image and the annotation file of every id in the split."""
     image_dir, xml_dir, lists = root / "JPEGImages", root / "Annotations", root / "ImageSets" / "Main"
     for folder in (root, image_dir, xml_dir, lists):
         require_folder(folder, root, _DETECTION_LAYOUT.format(split=split), _SOURCE)
@@ -94,7 +93,10 @@ def list_files(root: Path, split: str) -> list[tuple[Path, Path]]:
 
 
 def class_names(root: Path, classes: Sequence[str] | Path_ | None) -> tuple[str, ...]:
-    """Those given, else those of {root}/classes.txt, else VOC's 20."""
+    """The given classes, or those of {root}/classes.txt, or without that file VOC's 20.
+
+    "background" in a file is left out.
+    """
     if classes is None and not (root / "classes.txt").exists():
         return VOC_CLASSES[1:]
     if classes is None or isinstance(classes, Path_):
@@ -107,9 +109,10 @@ class VOC(SegmentationDataset):
     """PASCAL VOC, and any data set in its layout.
 
     Args:
-        split: names `ImageSets/Segmentation/{split}.txt`, e.g. "train", "val", or SBD's "train_aug".
+        split: name of the list `ImageSets/Segmentation/{split}.txt`, e.g. "train", "val", or SBD's "train_aug".
         mask_dir: "SegmentationClass", or "SegmentationClassAug" after `convert_sbd`.
-        classes: names, or the path of a classes.txt; None is `{root}/classes.txt`, and VOC's 21 without that file.
+        classes: names, or the path of a classes.txt. None reads `{root}/classes.txt`; without that file, the classes
+            are VOC's 21.
     """
 
     standard: ClassVar = dict(classes=VOC_CLASSES, palette=voc_palette(len(VOC_CLASSES)))
@@ -123,7 +126,7 @@ class VOC(SegmentationDataset):
         palette: Sequence[Sequence[int]] | None = None,
         **_,
     ) -> dict:
-        """dict(classes, palette); without `classes` the folder must be there, for its classes.txt."""
+        """dict(classes, palette); without `classes`, root must exist, because its classes.txt decides."""
         root = Path(root)
         if classes is None:
             require_folder(root, root, _LAYOUT.format(split=split, mask_dir=mask_dir), _VOC_SOURCE)
