@@ -1,1 +1,1 @@
-"""Augmentations of samples, beside those of torchvision.transforms.v2."""
+"""Augmentations of samples, in addition to those of torchvision.transforms.v2."""

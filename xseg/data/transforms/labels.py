@@ -1,5 +1,4 @@
-"""Transforms of classification samples; torchvision.transforms.v2 supplies all others. See
-`xseg.data.transforms.pixels`."""
+"""Transforms of classification samples, in addition to those of torchvision.transforms.v2."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +12,10 @@ from torchvision.transforms.v2 import functional as F
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(v2.RandomResizedCrop):
-    """A window of random area and proportions, resized to `size_hw` pixels (height, width): Inception's augmentation.
+    """Inception's augmentation: a window of random area and proportions, resized to `size_hw` pixels (height, width).
 
     Args:
-        scale: smallest and largest share of the image's area.
+        scale: smallest and largest share of the area of the image.
         ratio: smallest and largest width / height.
 
     Source: Szegedy et al. 2015 (arXiv:1409.4842), Section 6.
@@ -30,11 +29,11 @@ class RandomResizedCrop(v2.RandomResizedCrop):
 
 @TRANSFORMS.register_module()
 class CentreCrop(v2.Transform):
-    """What `Classifier.predict` looks at: see `centre_crop`.
+    """The square that `Classifier.predict` uses; see `centre_crop`.
 
     Args:
-        size: of the square, in pixels.
-        share: which share of the image's shorter edge it covers.
+        size: side of the square, in pixels.
+        share: share of the shorter edge of the image that the square covers.
     """
 
     def __init__(self, size: int, share: float = 0.903):
@@ -48,16 +47,16 @@ class CentreCrop(v2.Transform):
 
 
 def centre_crop(image: Any, size: int, share: float) -> Any:
-    """Resize the shorter edge to size / share (bicubic), then cut the middle square of size x size pixels out."""
+    """Resize the shorter edge to size / share (bicubic), then crop the square of size x size pixels in the centre."""
     resized = F.resize(image, [int(size / share)], InterpolationMode.BICUBIC, antialias=True)
     return F.center_crop(resized, [size, size])
 
 
 def cut_square(image: Tensor, box_xyxy: Sequence[float], margin: float = 0.1) -> Tensor:
-    """The square around a box, so that a later resize keeps the object's proportions.
+    """The square around a box, so that a later resize keeps the proportions of the object.
 
-    Shapes: (C, H, W) -> (C, side, side), where side is the longer edge of the box, and `margin` of it on either end.
-    Beyond the image its outermost pixels are repeated.
+    Shapes: (C, H, W) -> (C, side, side), where side is the longer edge of the box plus `margin` times it at both ends.
+    Outside of the image, its border pixels are repeated.
     """
     x1, y1, x2, y2 = box_xyxy
     side = max(1, round(max(x2 - x1, y2 - y1) * (1 + 2 * margin)))

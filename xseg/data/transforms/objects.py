@@ -1,7 +1,8 @@
-"""Copy-paste: objects of a second image laid over the first.
+"""Copy-paste: objects of a second image are pasted into the first.
 
 Source: Ghiasi et al. 2021 (arXiv:2012.07177), "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
-Segmentation": both images jittered in scale and flipped before, no blending of borders, no geometry of its own.
+Segmentation". Both images are jittered in scale and flipped before. Borders are not blended, and pasted objects are
+not moved.
 """
 
 from collections.abc import Callable
@@ -18,16 +19,17 @@ from xseg.data.transforms.pixels import PER_OBJECT, boxes_around
 
 @TRANSFORMS.register_module()
 class CopyPaste:
-    """Paste a random part of the objects of another image, which went through the transforms that stand before.
+    """Paste a random subset of the objects of another image, which has passed the transforms before this one.
 
-    Pasted objects hide what lies below: masks and boxes there shrink to what is still seen, and objects of which too
-    little is left go. Both images keep their place at the upper left; the result covers both, padded with `fill`.
-    Crowds are not pasted. For samples with masks.
+    Masks and boxes of objects below the pasted ones shrink to the visible part, and objects with too few visible pixels
+    are dropped. Both images are aligned at the upper left; the result covers both and is padded with `fill`. Crowds are
+    not pasted. Samples need masks.
 
     Args:
         p: probability that anything is pasted.
         p_object: probability of each object of the other image to be pasted.
-        min_pixels: fewest pixels of mask that a partly hidden object must keep; 1 drops hidden ones alone.
+        min_pixels: a partly hidden object is dropped if fewer pixels of its mask are visible; 1 drops fully hidden
+            objects only.
         fill: RGB of the padding.
     """
 
@@ -42,7 +44,7 @@ class CopyPaste:
         self.p, self.p_object, self.min_pixels, self.fill = p, p_object, min_pixels, fill
 
     def __call__(self, sample: dict, second: Callable[[], dict]) -> dict:
-        """The sample with objects of `second()`, which is read only when something is pasted."""
+        """The sample with objects of `second()`, which is called only if something is pasted."""
         if "masks" not in sample:
             raise ValueError(
                 f"{sample['meta']['path']}: CopyPaste needs instance masks; set with_masks=True of the data set"
@@ -55,25 +57,25 @@ class CopyPaste:
 
 
 def paste(sample: dict, other: dict, chosen: Tensor, min_pixels: int = 1, fill: tuple = (127, 127, 127)) -> dict:
-    """The sample with the chosen (M,) bool objects of the other one on top; see `CopyPaste`."""
+    """The sample with the objects `chosen` (M,) bool of the other sample on top; see `CopyPaste`."""
     if not chosen.any():
         return sample
     size_hw = [max(sides) for sides in zip(sample["image"].shape[-2:], other["image"].shape[-2:], strict=True)]
     masks, pasted = (_padded(part["masks"], size_hw) for part in (sample, other))
     pasted = pasted[chosen]
-    cover = pasted.bool().any(dim=0)  # (H, W); `any` of uint8 would be uint8
+    cover = pasted.bool().any(dim=0)  # (H, W); `any` of a uint8 tensor returns uint8
     images = [_padded(part["image"], size_hw, fill) for part in (sample, other)]
     out = dict(sample, image=tv_tensors.Image(torch.where(cover, images[1], images[0])))
     if "mask" in sample:
         semantic = [_padded(part["mask"][None], size_hw, (IGNORE,))[0] for part in (sample, other)]
         out["mask"] = tv_tensors.Mask(torch.where(cover, semantic[1], semantic[0]))
     hidden = (masks.bool() & cover).flatten(1).any(dim=1)
-    seen = masks * ~cover
-    left = ~hidden | (seen.flatten(1).sum(dim=1) >= min_pixels)
+    visible = masks * ~cover
+    left = ~hidden | (visible.flatten(1).sum(dim=1) >= min_pixels)
     boxes = sample["boxes_xyxy"].as_subclass(Tensor).clone()
     shrunk = hidden & left
-    boxes[shrunk] = boxes_around(seen[shrunk])
-    kept = dict(sample, boxes_xyxy=boxes, masks=seen)
+    boxes[shrunk] = boxes_around(visible[shrunk])
+    kept = dict(sample, boxes_xyxy=boxes, masks=visible)
     for key in sample.keys() & set(PER_OBJECT):
         rows = (kept[key].as_subclass(Tensor)[left], other[key].as_subclass(Tensor)[chosen])
         out[key] = torch.cat(rows if key != "masks" else (rows[0], pasted))
@@ -83,7 +85,7 @@ def paste(sample: dict, other: dict, chosen: Tensor, min_pixels: int = 1, fill: 
 
 
 def _padded(value: Tensor, size_hw: list[int], fill: tuple = (0,)) -> Tensor:
-    """(C, H, W) padded at the right and below, each channel (or all) with its value."""
+    """(C, H, W) padded on the right and below with one value per channel, or one for all."""
     plain = value.as_subclass(Tensor)
     height, width = plain.shape[-2:]
     if [height, width] == size_hw:

@@ -1,6 +1,6 @@
-"""Augmentations in the manner of torchvision.transforms.v2, which supplies all others (`type=v2.RandomRotation`, …).
+"""Augmentations in the style of torchvision.transforms.v2, whose own can be used as well (`type=v2.RandomRotation`).
 
-Uint8 in, uint8 out. Every random number comes from torch's global generator: see `Draw`.
+Input and output are uint8. All random numbers come from torch's global generator; see `Draw`.
 """
 
 from collections.abc import Sequence
@@ -21,21 +21,25 @@ from xseg.data.read.classes import IGNORE
 
 @TRANSFORMS.register_module()
 class RandomScaleCrop(v2.Transform):
-    """Scale by a random factor, then crop at a random place, done as one resampling of the window that is kept.
+    """Scale by a random factor and crop at a random place.
 
-    The window has crop / scale source pixels. Where it is larger than the image, the image lies at offset 0 and the
-    rest of the crop is padded: images with `fill`, semantic masks with 255, masks of objects with 0. Objects that
-    vanish are dropped, and boxes of objects with masks fit what is left of them.
+    Only the window that becomes the crop is resampled, which costs the pixels of the crop. This is our own because it
+    was measured better than torchvision's resize and crop of the whole image.
+
+    The window has crop / scale source pixels. If it is larger than the image, the image lies at offset 0 and the rest
+    of the crop is padded: images with `fill`, semantic masks with 255, masks of objects with 0. Objects that vanish are
+    dropped, and boxes of objects with masks are fitted to the remaining part.
 
     Args:
         size_hw: of the crop, in pixels.
         scale: smallest and largest factor.
         step: draw from lowest, lowest + step, … (DeepLab: 0.25); None draws uniformly.
-        max_class_share: draw again, up to `tries` windows, while one class has more than this share of the window's
-            valid pixels or none is valid (mmsegmentation's cat_max_ratio, 0.75 there); 1 takes the first window.
+        max_class_share: draw again, up to `tries` windows, if one class has more than this share of the valid pixels
+            of the window, or if no pixel is valid (cat_max_ratio of mmsegmentation, 0.75 there). 1 takes the first
+            window.
         fill: RGB of the padding.
 
-    Source: Chen et al. 2018 (arXiv:1802.02611), Sec. 4; scaled to the crop alone, it costs the crop's pixels only.
+    Source: Chen et al. 2018 (arXiv:1802.02611), Sec. 4.
     """
 
     def __init__(
@@ -103,13 +107,13 @@ class RandomScaleCrop(v2.Transform):
 
 @TRANSFORMS.register_module()
 class RandomResize(v2.Transform):
-    """Resize to a shortest edge drawn from a list, the ratio of the sides kept and the longest edge bounded.
+    """Resize to a shorter edge drawn from a list. The aspect ratio is kept and the longer edge is bounded.
 
-    Multi-scale training of detectors: shortest=(640, 672, …, 800), longest=1333. Objects that vanish are dropped.
+    For multi-scale training of detectors: shortest=(640, 672, …, 800), longest=1333. Objects that vanish are dropped.
 
     Args:
-        shortest: edges to draw from, pixels; one entry resizes to it always.
-        longest: bound of the longer edge, pixels.
+        shortest: shorter edges to draw from, in pixels; with one entry the size is fixed.
+        longest: largest longer edge, in pixels.
     """
 
     def __init__(self, shortest: Sequence[int], longest: int):
@@ -135,17 +139,17 @@ class RandomResize(v2.Transform):
 
 @TRANSFORMS.register_module()
 class ScaleJitter(v2.Transform):
-    """Fit the image into `size_hw` times a random factor, ratio kept, and crop what is larger at a random place.
+    """Fit the image into `size_hw` times a random factor with its aspect ratio, then crop to `size_hw` at random.
 
-    The result is at most `size_hw`; what is smaller stays so, since batches are padded on the device. Objects that
-    vanish are dropped, and boxes of objects with masks fit what is left of them.
+    A smaller result is not padded, because batches are padded on the device. Objects that vanish are dropped, and boxes
+    of objects with masks are fitted to the remaining part.
 
     Args:
-        size_hw: pixels.
+        size_hw: largest size of the result, in pixels.
         scale: smallest and largest factor, drawn uniformly.
 
-    Source: large-scale jittering of Ghiasi et al. 2021 (arXiv:2012.07177), Sec. 3; resampled after the crop, which
-    costs the window's pixels only.
+    Source: large-scale jittering of Ghiasi et al. 2021 (arXiv:2012.07177), Sec. 3. Only the window that is kept is
+    resampled, see `RandomScaleCrop`.
     """
 
     def __init__(self, size_hw: Sequence[int], scale: Sequence[float] = (0.1, 2.0)):
@@ -173,29 +177,29 @@ class ScaleJitter(v2.Transform):
 
 @TRANSFORMS.register_module()
 class RandomFlip(v2.RandomHorizontalFlip):
-    """Mirror left and right with probability `p`."""
+    """Mirror left and right with probability `p`: torchvision's transform under the name in configs and checkpoints."""
 
 
 @TRANSFORMS.register_module()
 class PhotometricDistortion(v2.RandomPhotometricDistort):
-    """SSD's changes of brightness, contrast, saturation and hue, each with probability `p`, of the image alone.
+    """SSD's random changes of brightness, contrast, saturation and hue of the image, each with probability `p`.
 
-    torchvision's also shuffles the colour channels; segmentation recipes do not, and neither does this.
+    Unlike torchvision's transform, it does not shuffle the colour channels, as is usual in segmentation.
     """
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return super().make_params(flat_inputs) | dict(channel_permutation=None)
 
 
-# Keys of a sample with M rows.
+# Keys of a sample with one row per object.
 PER_OBJECT = ("boxes_xyxy", "stated_xywh", "labels", "iscrowd", "area", "difficult", "masks")
 
 
 def drop_vanished(sample: dict, min_side: float = 1.0) -> dict:
-    """The sample without the objects of which too little is left in the image; whole where it has no boxes.
+    """The sample without the objects of which too little is left; unchanged if it has no boxes.
 
-    Boxes are cut at the borders first. An object goes, with its entry under every key of `PER_OBJECT`, when its box is
-    narrower or lower than `min_side` pixels, or when it has a mask and no pixel of that is left.
+    Boxes are first clipped to the image. An object is removed from all keys of `PER_OBJECT` if its box is narrower or
+    lower than `min_side` pixels, or if it has a mask without a pixel.
     """
     if "boxes_xyxy" not in sample:
         return sample
@@ -213,10 +217,10 @@ def drop_vanished(sample: dict, min_side: float = 1.0) -> dict:
 
 
 def fit_boxes(sample: dict) -> dict:
-    """The sample with tight boxes around the masks of objects that reach its border, where a crop may have cut them.
+    """The sample with tight boxes around the masks of objects at its border, which a crop may have cut.
 
-    Of an object that is cut less may be left than its box, cut at the border, spans. Boxes inside stay as annotated:
-    they are finer than masks of whole pixels. Every mask must have a pixel, as after `drop_vanished`.
+    The visible part of such an object may be smaller than its clipped box. Boxes inside the image stay as annotated,
+    because they are finer than masks of whole pixels. Every mask must have a pixel, as after `drop_vanished`.
     """
     if "masks" not in sample or "boxes_xyxy" not in sample:
         return sample
@@ -228,22 +232,22 @@ def fit_boxes(sample: dict) -> dict:
 
 
 def boxes_around(masks: Tensor) -> Tensor:
-    """(M, H, W), each with a pixel -> (M, 4) float32 tight boxes; right and lower edge lie behind the last pixel."""
+    """(M, H, W) non-empty masks -> (M, 4) float32 tight boxes; x2, y2 is the edge after the last pixel."""
     if len(masks) == 0:
         return torch.zeros(0, 4)
     return masks_to_boxes(masks) + torch.tensor([0.0, 0, 1, 1])
 
 
 def largest_class_share(mask: Tensor) -> float:
-    """Share of the commonest class among the pixels that are not 255; 1 where there is none."""
+    """Share of the most frequent class among the pixels that are not 255; 1 if there are none."""
     counts = mask.as_subclass(Tensor).flatten().bincount(minlength=256)[:IGNORE]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 
 def resample(image: Tensor, out_hw: Sequence[int]) -> Tensor:
-    """(C, H, W) uint8 resized bilinearly, with antialiasing where it shrinks: torchvision's values to one level.
+    """(C, H, W) uint8 resized bilinearly, with antialiasing if it shrinks; within one grey level of torchvision.
 
-    What is only enlarged, and needs no antialiasing, goes through opencv in less than half the time.
+    Images that only grow need no antialiasing and are resized by opencv, in less than half of torchvision's time.
     """
     if image.shape[-2] > out_hw[0] or image.shape[-1] > out_hw[1] or image.dtype != torch.uint8:
         return F.resize_image(image, list(out_hw), antialias=True)
@@ -252,9 +256,9 @@ def resample(image: Tensor, out_hw: Sequence[int]) -> Tensor:
 
 
 def resample_labels(mask: Tensor, out_hw: Sequence[int]) -> Tensor:
-    """(…, H, W) resized to the source pixel under the centre of each new one, in whole numbers: nothing is rounded."""
+    """(…, H, W) resized to the nearest source pixel, computed in integers and therefore without rounding errors."""
     values, shrinks = mask.numpy(), out_hw[0] < mask.shape[-2]
-    for axis in (-2, -1) if shrinks else (-1, -2):  # columns, which take longer, of the fewer rows
+    for axis in (-2, -1) if shrinks else (-1, -2):  # columns take longer and come when there are fewer rows
         size = out_hw[axis]
         if values.shape[axis] != size:
             values = values.take((2 * np.arange(size) + 1) * values.shape[axis] // (2 * size), axis)
@@ -262,19 +266,19 @@ def resample_labels(mask: Tensor, out_hw: Sequence[int]) -> Tensor:
 
 
 def _is_semantic(value: Any) -> bool:
-    """Whether it is a mask (H, W) of classes; masks of objects are (M, H, W)."""
+    """Whether the value is a mask (H, W) of classes; masks of objects are (M, H, W)."""
     return isinstance(value, tv_tensors.Mask) and value.ndim == 2
 
 
 def _pad(image: Tensor, right: int, below: int, fill: Sequence[int]) -> Tensor:
-    """(3, H, W) with pixels of one colour to the right and below; opencv's in a seventh of torchvision's time."""
+    """(3, H, W) padded with one colour on the right and below; opencv needs a seventh of torchvision's time."""
     pixels = image.permute(1, 2, 0).numpy()
     padded = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_CONSTANT, value=fill)
     return torch.from_numpy(padded).permute(2, 0, 1)
 
 
 def _resize(value: Any, out_hw: Sequence[int]) -> Any:
-    """Image, boxes and masks resampled to (height, width); everything else as it is."""
+    """Image, boxes and masks resampled to (height, width); other values are returned unchanged."""
     if isinstance(value, tv_tensors.Mask | tv_tensors.Image):
         by_kind = resample_labels if isinstance(value, tv_tensors.Mask) else resample
         return tv_tensors.wrap(by_kind(value.as_subclass(Tensor), out_hw), like=value)
