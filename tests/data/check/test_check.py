@@ -84,7 +84,7 @@ def test_warnings_are_no_faults(tmp_path):
     write_mask(tmp_path / "SegmentationClass" / "a.png", mask)
     report = check_dataset(VOC(tmp_path, classes=["x", "y", "z"]))
     assert report.ok
-    assert report.warnings == ["data set: no mask holds y, z", "data set: 60% of all pixels are void (255)"]
+    assert report.warnings == ["data set: no mask has y, z", "data set: 60% of all pixels are void (255)"]
 
 
 def test_long_lists_are_cut():
@@ -120,8 +120,8 @@ def test_sound_boxes(tmp_path):
     report = check_dataset(coco(tmp_path, rows), "train")
     assert report.ok
     assert report.warnings == [
-        "train: 1 boxes leave their image by more than a pixel and are cut",
-        "train: no image holds cat",
+        "train: 1 boxes leave their image by more than a pixel and are clipped",
+        "train: no image has cat",
     ]
     statistics = report.statistics["train"]
     assert statistics.objects.tolist() == [[2, 0, 0], [0, 0, 0]] and statistics.images.tolist() == [1, 0]
@@ -172,7 +172,7 @@ def test_every_fault_of_boxes_is_found_once(tmp_path):
     text = printed(report)
     assert "a.json: annotation 1: box (2, 3, 2, 13) in xyxy: box without area; correct it, or leave" in text
     assert "size.png is 20x30 pixels, but its annotation says 30x20; the image may carry an EXIF" in text
-    assert "annotation id 7 stands 2 times" in text and "annotation 6: image_id 9 is not in the file" in text
+    assert "annotation id 7 occurs 2 times" in text and "annotation 6: image_id 9 is not in the file" in text
     dropped = check_dataset(coco(tmp_path, [box(1, (2, 3, 0, 10)), box(2, (2, 3, 4, 4))], drop_invalid=True))
     assert dropped.ok and "1 boxes without area inside their image are left out (drop_invalid)" in dropped.warnings[0]
     nothing = check_dataset(coco(tmp_path, [box(1, (2, 3, 0, 10)), box(2, (2, 3, 4, -4))], drop_invalid=True))
@@ -199,7 +199,7 @@ def test_boxes_in_xml(tmp_path):
     (root / "Annotations" / "b.xml").write_text("<annotation>")
     report = check_dataset(dict(type="VOCDetection", root=root), "train")
     assert sorted(fault.kind for fault in report.faults) == ["box without area", "unknown class", "unreadable file"]
-    assert any("1 boxes stand more than once with one class" in warning for warning in report.warnings)
+    assert any("1 boxes occur more than once with the same class" in warning for warning in report.warnings)
     assert report.statistics["train"].left_aside[7] == 1 and report.statistics["train"].objects[11].tolist() == [
         2,
         0,
@@ -255,7 +255,7 @@ def test_labels(tmp_path, capsys):
     (val / "c" / "1.png").write_bytes((val / "c" / "1.png").read_bytes()[:-40])
     report = check(config)
     assert sorted(fault.kind for fault in report.faults) == ["train/val overlap", "two labels", "unreadable file"]
-    assert f"train: 1 images are there more than once, first {train}/a/3.png" in report.warnings
+    assert f"train: 1 images occur more than once, first {train}/a/3.png" in report.warnings
     assert main(["data", "check", "own/cells", "--data-root", f"{tmp_path}"]) == 3
     capsys.readouterr()
 

@@ -1,6 +1,6 @@
-"""Look at every file of a data set before a training run trips over one.
+"""Check every file of a data set before training.
 
-Faults are what makes a run fail or its numbers wrong; warnings are what may well be meant.
+Faults make a run fail or its numbers wrong. Warnings may be intended.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from xseg.data.sets.voc import VOCDetection
 
 __all__ = ["Fault", "Report", "check", "check_dataset"]
 
-CHECKS = {  # in this order: the first whose class fits
+CHECKS = {  # the first entry whose class fits is used
     SegmentationDataset: check_segmentation,
     DetectionDataset: check_detection,
     ClassificationDataset: check_classification,
@@ -28,26 +28,26 @@ CHECKS = {  # in this order: the first whose class fits
 
 
 def check_dataset(dataset: Dataset | dict, name: str = "data set", num_threads: int | None = None) -> Report:
-    """Look at one data set; see `check`."""
+    """Check one data set; see `check`."""
     return check({name: dataset}, num_threads)
 
 
 def check(datasets: Mapping[str, Dataset | dict], num_threads: int | None = None) -> Report:
-    """Read every image and annotation, go on after a fault, and look in the others for images of `train`.
+    """Read every image and annotation, collect all faults, and find images of `train` in the other data sets.
 
     Transforms are not run.
 
     Args:
-        datasets: data sets of any of the three tasks, or their configs. Boxes can be checked from a config alone: a
-            `CocoDetection` or `VOCDetection` refuses wrong ones when it is made.
+        datasets: data sets or their configs, by name. Wrong boxes of a `CocoDetection` or `VOCDetection` can only be
+            collected from its config, because building the data set raises the first one.
     """
     report = Report()
     digests: dict[str, dict[bytes, str]] = {}  # data set -> image content -> path
     for name, source in datasets.items():
-        found = _check_one(source, name, num_threads)
-        report.faults += found.faults
-        report.warnings += found.warnings
-        report.statistics[name], digests[name] = found.statistics, found.digests
+        findings = _check_one(source, name, num_threads)
+        report.faults += findings.faults
+        report.warnings += findings.warnings
+        report.statistics[name], digests[name] = findings.statistics, findings.digests
     report.faults += overlaps(digests)
     return report
 
@@ -61,4 +61,4 @@ def _check_one(source: Dataset | dict, name: str, num_threads: int | None) -> Fi
     for kind, action in CHECKS.items():
         if isinstance(source, kind):
             return action(source, name, num_threads)
-    raise ValueError(f"{name}: {type(source).__name__} cannot be checked; it is no data set of xseg")
+    raise ValueError(f"{name}: {type(source).__name__} cannot be checked; it must derive from a data set of xseg.data")

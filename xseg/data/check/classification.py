@@ -1,4 +1,4 @@
-"""The check of images with one label: files, classes, and images that are there twice."""
+"""The check of images with one label: files, classes and duplicate images."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ClassificationStatistics:
-    """What one data set holds."""
+    """Counts of one data set."""
 
     classes: tuple[str, ...]
     images: np.ndarray  # (C,) int64
@@ -49,7 +49,7 @@ def check_classification(dataset: ClassificationDataset, name: str, num_threads:
         other = first.setdefault(look.digest, row)
         if other.label != row.label:
             labels = f"{dataset.classes[row.label]}, and {other.path}, {dataset.classes[other.label]}"
-            message = f"{row.path}, {labels}, are one image; keep the right one"
+            message = f"{row.path}, {labels}, are the same image; keep the right one"
             faults.append(Fault("two labels", name, row.path, message))
         elif other is not row:
             again.append(row)
@@ -59,7 +59,7 @@ def check_classification(dataset: ClassificationDataset, name: str, num_threads:
     if absent := [label for label, count in zip(dataset.classes, counts, strict=True) if not count]:
         warnings.append(f"{name}: no image of {', '.join(absent)}")
     if again:
-        warnings.append(f"{name}: {len(again)} images are there more than once, first {again[0].path}")
+        warnings.append(f"{name}: {len(again)} images occur more than once, first {again[0].path}")
     digests = {digest: row.path for digest, row in first.items()}
     return Findings(faults, warnings, ClassificationStatistics(dataset.classes, counts, sizes), digests)
 
@@ -68,4 +68,4 @@ def _look(name: str, row: Labelled) -> Look:
     look = look_at(row.path, name)
     if row.box_xyxy is None or look.digest is None:
         return look
-    return look._replace(digest=look.digest + repr(row.box_xyxy).encode())  # of the part that is cut out
+    return look._replace(digest=look.digest + repr(row.box_xyxy).encode())  # the digest of the cut-out part

@@ -1,4 +1,4 @@
-"""The check of images with boxes: files, sizes, and whether every box is one."""
+"""The check of images with boxes: files, sizes and invalid boxes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ SMALL, LARGE = 32**2, 96**2  # pixels of a box, COCO's bounds
 
 @dataclass
 class DetectionStatistics:
-    """What the annotations of one data set hold; objects are what is to be found: no crowds, no difficult ones."""
+    """Counts of the annotations of one data set; objects are those that are neither crowds nor difficult."""
 
     classes: tuple[str, ...]
     num_images: int
     num_empty: int  # images without an object
-    most: int  # objects in an image
+    most: int  # largest number of objects in an image
     objects: np.ndarray  # (C, 3) int64: small, medium and large ones
-    images: np.ndarray  # (C,) int64, images that hold the class
+    images: np.ndarray  # (C,) int64, images with the class
     left_aside: np.ndarray  # (C,) int64, crowds and difficult ones
     sizes_hw: Counter  # (height, width) -> number of images
 
@@ -43,12 +43,14 @@ class DetectionStatistics:
             table.add_row(str(label), escape(class_name), *map(str, counts))
         console.print(table)
         mean = total / max(self.num_images, 1)
-        console.print(f"objects in an image: mean {mean:.1f}, most {self.most}; {self.num_empty} images without")
+        console.print(
+            f"objects in an image: mean {mean:.1f}, most {self.most}; {self.num_empty} images without objects"
+        )
         print_sizes(console, self.sizes_hw)
 
 
 def check_detection(source: DetectionDataset | dict, name: str, num_threads: int | None = None) -> Findings:
-    """Read every image and look at every box; see `survey` for the source."""
+    """Read every image and check every box; for the source see `survey`."""
     known = survey(source, name)
     looks = in_threads(partial(_look, name), known.images, num_threads)
     faults = duplicate_ids([(image.id, str(image.path)) for image in known.images], name) + known.faults
@@ -73,7 +75,7 @@ def check_detection(source: DetectionDataset | dict, name: str, num_threads: int
             remedy = "correct it, or leave such objects out with drop_invalid=True"
             faults.append(Fault(kind, name, item.place, f"{item.place}: box ({corners}) in xyxy: {kind}; {remedy}"))
     if beyond:
-        warnings.append(f"{name}: {beyond} boxes leave their image by more than a pixel and are cut")
+        warnings.append(f"{name}: {beyond} boxes leave their image by more than a pixel and are clipped")
     statistics = _summarise(known, boxes, np.array([not kind for kind in kinds], bool), looks)
     warnings += _warnings(name, known, statistics)
     digests = {look.digest: str(image.path) for image, look in zip(known.images, looks, strict=True) if look.digest}
@@ -92,7 +94,7 @@ def _mismatch(image: SurveyedImage, size_hw: tuple[int, int]) -> str:
 
 
 def _judge(known: Survey, sizes: list[tuple[int, int] | None]) -> tuple[np.ndarray, list[str], int]:
-    """Boxes (A, 4) cut at the borders, what is wrong with each ("": nothing), and how many leave their image."""
+    """Boxes (A, 4) clipped to the images, the fault of each ("" for none), and how many boxes leave their image."""
     raw = np.array([item.box_xyxy for item in known.objects], np.float64).reshape(-1, 4)
     of_image = np.array([(np.inf, np.inf) if size is None else size for size in sizes], np.float64).reshape(-1, 2)
     limits = of_image[[item.image for item in known.objects]][:, [1, 0, 1, 0]]
@@ -128,10 +130,10 @@ def _summarise(known: Survey, boxes: np.ndarray, valid: np.ndarray, looks: list)
 
 def _warnings(name: str, known: Survey, statistics: DetectionStatistics) -> list[str]:
     warnings = []
-    if absent := [label for label, found in zip(known.classes, statistics.images, strict=True) if not found]:
-        warnings.append(f"{name}: no image holds {', '.join(absent)}")
+    if absent := [label for label, count in zip(known.classes, statistics.images, strict=True) if not count]:
+        warnings.append(f"{name}: no image has {', '.join(absent)}")
     same = Counter((item.image, item.label, item.box_xyxy) for item in known.objects)
     if twice := [key for key, count in same.items() if count > 1]:
         path = known.images[twice[0][0]].path
-        warnings.append(f"{name}: {len(twice)} boxes stand more than once with one class, first in {path}")
+        warnings.append(f"{name}: {len(twice)} boxes occur more than once with the same class, first in {path}")
     return warnings

@@ -1,4 +1,4 @@
-"""What a check of data finds, and how it is shown; the checks themselves stand by task beside."""
+"""The report of a check of data, and the parts that the checks of all tasks use."""
 
 import hashlib
 import os
@@ -18,30 +18,32 @@ SHOWN = 20  # faults printed per kind
 
 
 class Fault(NamedTuple):
+    """One fault of a data set."""
+
     kind: str  # "missing file", "unreadable file", "RGB mask", "size mismatch", "label out of range", …
     dataset: str
     path: str
-    message: str  # names file and remedy
+    message: str  # with the file and the remedy
 
 
 class Statistics(Protocol):
-    """What the readable files of one data set hold."""
+    """Counts of the readable files of one data set."""
 
     def print(self, console: "Console", name: str) -> None: ...
 
 
 class Findings(NamedTuple):
-    """What one data set showed."""
+    """Result of the check of one data set."""
 
     faults: list[Fault]
     warnings: list[str]
     statistics: Statistics
-    digests: dict[bytes, str]  # content of an image -> its path
+    digests: dict[bytes, str]  # digest of an image file -> its path
 
 
 @dataclass
 class Report:
-    """What `check` found; `ok` where there is no fault."""
+    """Result of `check`; `ok` if there is no fault."""
 
     faults: list[Fault] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -70,7 +72,7 @@ class Report:
 
 
 class Look(NamedTuple):
-    """What opening one image showed."""
+    """Result of reading one image."""
 
     fault: Fault | None
     digest: bytes | None  # of the file
@@ -93,13 +95,13 @@ def kind_of(error: Exception) -> str:
 
 
 def in_threads(action: Callable, items: Iterable, num_threads: int | None) -> list:
-    """The action's results in order. Decoding releases the GIL, so threads use all cores."""
+    """Results of the action in order. Decoding releases the GIL, so threads use all cores."""
     with ThreadPoolExecutor(num_threads or min(os.cpu_count() or 1, 16)) as pool:
         return list(pool.map(action, items))
 
 
 def duplicate_ids(paths: Iterable[tuple[object, str]], name: str) -> list[Fault]:
-    """Of (id, path) of every image."""
+    """A fault for every id that occurs more than once; `paths` are (id, path) of all images."""
     path_of = dict(paths := list(paths))
     return [
         Fault("duplicate id", name, path_of[id], f"{path_of[id]}: id {id} is listed {count} times; list it once")
@@ -109,7 +111,7 @@ def duplicate_ids(paths: Iterable[tuple[object, str]], name: str) -> list[Fault]
 
 
 def overlaps(digests: Mapping[str, Mapping[bytes, str]]) -> list[Fault]:
-    """Images whose content is also in the data set named train, under whatever name; val and test may be one set."""
+    """A fault for every image whose content is also in the data set `train`; val and test may be the same data set."""
     trained = digests.get("train", {})
     return [
         Fault(
@@ -126,7 +128,7 @@ def overlaps(digests: Mapping[str, Mapping[bytes, str]]) -> list[Fault]:
 
 
 def print_sizes(console: "Console", sizes_hw: Iterable[tuple[int, int]]) -> None:
-    """One line about the sizes of the images, where there are any."""
+    """One line about the sizes of the images, if there are images."""
     if sizes := sorted(sizes_hw):
         heights, widths = zip(*sizes, strict=True)
         console.print(

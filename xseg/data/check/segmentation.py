@@ -1,4 +1,4 @@
-"""The check of images with masks: every pixel's label, and whether image and mask belong together."""
+"""The check of images with masks: files, sizes and the label of every pixel."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,17 +16,17 @@ from xseg.data.sets.segmentation import SegmentationDataset, check_same_size
 if TYPE_CHECKING:
     from rich.console import Console
 
-MAX_VOID_SHARE = 0.5  # of all pixels; more earns a warning
+MAX_VOID_SHARE = 0.5  # of all pixels; a larger share gives a warning
 
 
 @dataclass
 class SegmentationStatistics:
-    """What the readable files of one data set hold."""
+    """Counts of the readable files of one data set."""
 
     classes: tuple[str, ...]
     num_images: int
     pixels: np.ndarray  # (256,) int64, per label; 255 is void
-    images: np.ndarray  # (256,) int64, images that hold the label
+    images: np.ndarray  # (256,) int64, images with the label
     sizes_hw: Counter  # (height, width) -> number of images
 
     @property
@@ -52,7 +52,7 @@ class SegmentationStatistics:
 
 
 class _Finding(NamedTuple):
-    """What one pair of files showed."""
+    """Result of one pair of image and mask."""
 
     faults: list[Fault]
     digest: bytes | None  # of the image file
@@ -62,12 +62,12 @@ class _Finding(NamedTuple):
 
 def check_segmentation(dataset: SegmentationDataset, name: str, num_threads: int | None = None) -> Findings:
     """Read every image and mask."""
-    found = in_threads(partial(_examine, dataset, name), range(len(dataset)), num_threads)
-    statistics = _summarise(dataset, found)
+    findings = in_threads(partial(_examine, dataset, name), range(len(dataset)), num_threads)
+    statistics = _summarise(dataset, findings)
     faults = duplicate_ids([(id, str(image)) for id, image, _ in dataset.pairs], name)
-    faults += [fault for finding in found for fault in finding.faults]
+    faults += [fault for finding in findings for fault in finding.faults]
     digests = {
-        finding.digest: str(pair[1]) for finding, pair in zip(found, dataset.pairs, strict=True) if finding.digest
+        finding.digest: str(pair[1]) for finding, pair in zip(findings, dataset.pairs, strict=True) if finding.digest
     }
     return Findings(faults, _warnings(name, statistics), statistics, digests)
 
@@ -111,7 +111,7 @@ def _warnings(name: str, statistics: SegmentationStatistics) -> list[str]:
     if not statistics.pixels.any():
         return []
     absent = [label for label, images in zip(statistics.classes, statistics.images, strict=False) if not images]
-    warnings = [f"{name}: no mask holds {', '.join(absent)}"] if absent else []
+    warnings = [f"{name}: no mask has {', '.join(absent)}"] if absent else []
     if statistics.void_share > MAX_VOID_SHARE:
         warnings.append(f"{name}: {statistics.void_share:.0%} of all pixels are void ({IGNORE})")
     return warnings

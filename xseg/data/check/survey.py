@@ -1,4 +1,4 @@
-"""Detection annotations as they stand in the files, wrong ones too, for the check: a fault is noted, not raised."""
+"""Detection annotations as they are in the files, including wrong ones; faults are collected, not raised."""
 
 import inspect
 from collections import Counter
@@ -19,30 +19,30 @@ from xseg.data.sets.voc import class_names, list_files
 class SurveyedImage(NamedTuple):
     id: int | str
     path: Path
-    size_hw: tuple[int, int] | None  # as the annotation states it
+    size_hw: tuple[int, int] | None  # as annotated
 
 
 class SurveyedObject(NamedTuple):
     image: int  # index into the images
-    place: str  # names file and object
+    place: str  # the file and the number or id of the object
     label: int
-    box_xyxy: tuple[float, float, float, float]  # pixels; may be no box at all
+    box_xyxy: tuple[float, float, float, float]  # pixels; may be invalid
     iscrowd: bool = False
     difficult: bool = False
 
 
 class Survey(NamedTuple):
-    """All there is in the annotations of one data set."""
+    """All annotations of one data set."""
 
     classes: tuple[str, ...]
     images: list[SurveyedImage]
     objects: list[SurveyedObject]
     faults: list[Fault]
-    drop_invalid: bool  # the data set leaves out boxes without area
+    drop_invalid: bool  # the data set leaves out invalid boxes
 
 
 def survey(source: DetectionDataset | dict, name: str) -> Survey:
-    """Of a data set, or of the config of a `CocoDetection` or `VOCDetection`, whose files need not be sound."""
+    """Annotations of a data set, or of the config of a `CocoDetection` or `VOCDetection`, whose files may be wrong."""
     if isinstance(source, DetectionDataset):
         return _of_dataset(source)
     kind = source["type"]
@@ -82,7 +82,7 @@ def _of_coco(given: dict, name: str) -> Survey:
         objects.append(SurveyedObject(index, place_of(file, row), label, box, crowd))
     for id, count in Counter(row.get("id") for row in content["annotations"]).items():
         if count > 1:
-            note("duplicate id", f"{file}: annotation id {id} stands {count} times; other programs lose all but one")
+            note("duplicate id", f"{file}: annotation id {id} occurs {count} times; other programs keep only one")
     return Survey(tuple(names), images, objects, faults, given["drop_invalid"])
 
 
@@ -112,9 +112,9 @@ def _of_voc(given: dict, name: str) -> Survey:
 def _of_dataset(dataset: DetectionDataset) -> Survey:
     images, objects, faults = [SurveyedImage(*image) for image in dataset.images], [], []
     for index, image in enumerate(dataset.images):
-        found = dataset.objects_of(index)
-        marks = [found.get(key, np.zeros(len(found["labels"]), bool)) for key in ("iscrowd", "difficult")]
-        columns = (found["labels"], found["boxes_xyxy"], *marks)
+        entries = dataset.objects_of(index)
+        marks = [entries.get(key, np.zeros(len(entries["labels"]), bool)) for key in ("iscrowd", "difficult")]
+        columns = (entries["labels"], entries["boxes_xyxy"], *marks)
         for number, (label, box, crowd, difficult) in enumerate(zip(*columns, strict=True), start=1):
             place = f"{image.path}: object {number}"
             objects.append(SurveyedObject(index, place, int(label), tuple(box.tolist()), bool(crowd), bool(difficult)))
