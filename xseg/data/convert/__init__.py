@@ -1,1 +1,1 @@
-"""Data sets of other layouts -> layouts that configs read."""
+"""Conversion of data sets of other layouts to layouts that configs can read."""

@@ -1,4 +1,4 @@
-"""A VOC detection set turned into a classification set: every box cut out as an image."""
+"""Conversion of a VOC detection set to a classification set: every box becomes an image."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ _LAYOUT = "JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt"
 
 
 def convert_crops(voc_root: Path_, out: Path_, margin: float = 0.1) -> dict[str, dict]:
-    """Cut every box of a detection set in VOC layout: OUT/{train,val}/CLASS/<image>_<number>.png, OUT/classes.txt.
+    """Write every box of a detection set in VOC layout as OUT/{train,val}/CLASS/<image>_<number>.png, and classes.txt.
 
-    Boxes without an area are left out and counted as "empty". Classes are those of `{voc_root}/classes.txt`, else the
-    names in the annotations, sorted.
+    Boxes without area are left out and counted as "empty". Classes are those of `{voc_root}/classes.txt`; without that
+    file, they are the sorted names in the annotations.
 
     Args:
-        margin: share of a box's longer edge that is added on each side.
+        margin: share of the longer edge of a box that is added on each side.
 
     Returns dict(train=dict(class name -> number of crops, …), val=…).
 
     Raises:
-        FileExistsError: `out` holds something already.
+        FileExistsError: `out` is a file or a folder that is not empty.
         FileNotFoundError, ValueError: a list, an image or an annotation is missing or broken; the message names it.
     """
     voc, out = Path(voc_root), Path(out)
@@ -42,7 +42,9 @@ def convert_crops(voc_root: Path_, out: Path_, margin: float = 0.1) -> dict[str,
     if (voc / "classes.txt").exists():
         listed = read_classes(voc / "classes.txt")
         if unknown := set(names) - set(listed):
-            raise ValueError(f"{voc / 'classes.txt'} lacks {', '.join(sorted(unknown))}, which annotations name")
+            raise ValueError(
+                f"{voc / 'classes.txt'} lacks {', '.join(sorted(unknown))}, which annotations have; add it"
+            )
         names = listed
     for folder in (out / split / name for split in SPLITS for name in names):
         folder.mkdir(parents=True)
@@ -51,8 +53,8 @@ def convert_crops(voc_root: Path_, out: Path_, margin: float = 0.1) -> dict[str,
         counts[split] = Counter(dict.fromkeys(names, 0))
         for path, objects in images.items():
             counts[split] += _cut_image(path, objects, out / split, margin)
-    (out / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")  # last: where it stands, the crops do
-    return {split: dict(found) for split, found in counts.items()}
+    (out / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")  # last: it exists only if all crops do
+    return {split: dict(of_split) for split, of_split in counts.items()}
 
 
 def _cut_image(path: Path, objects: Sequence[VocObject], out: Path, margin: float) -> Counter:
@@ -69,7 +71,7 @@ def _cut_image(path: Path, objects: Sequence[VocObject], out: Path, margin: floa
 
 
 def _objects_of(voc: Path, split: str) -> dict[Path, list[VocObject]]:
-    """The objects of every image of a list."""
+    """The objects of every image in the list of the split."""
     path = voc / "ImageSets" / "Main" / f"{split}.txt"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such list; a detection set in VOC layout has {_LAYOUT}")

@@ -1,6 +1,6 @@
-"""labelme's files, one JSON an image, as one COCO JSON.
+"""Conversion of labelme's files, one JSON per image, to one COCO JSON.
 
-Format: https://github.com/wkentaro/labelme; shapes of one label and one group_id are parts of one object.
+Format: https://github.com/wkentaro/labelme. Shapes with the same label and group_id are parts of one object.
 """
 
 import base64
@@ -28,23 +28,24 @@ def convert_labelme(
     drop_invalid: bool = False,
     overwrite: bool = False,
 ) -> Written:
-    """All labelme files in a folder and those below it; file names are relative to that folder.
+    """Convert all labelme files in a folder and its subfolders; file names in the result are relative to the folder.
 
-    Polygons, rectangles and circles become polygons, masks run lengths; points and lines have no area and are left
-    out.
+    Polygons, rectangles and circles become polygons, and masks become run lengths. Points and lines have no area and
+    are left out.
 
     Args:
-        classes: names in the order of labels, or the path of a text file with one a line; None sorts those in use.
-        drop_invalid: leave out objects without area inside the image, instead of refusing the file.
+        classes: names in the order of labels, or the path of a text file with one name per line; None sorts the labels
+            in the files.
+        drop_invalid: leave out objects without area inside the image. By default such an object is an error.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, the shape's number (from 1) and what is wrong.
+        FileNotFoundError, ValueError: with the file, the number of the shape (from 1) and the fault.
     """
     check_free(out, overwrite)
     folder = Path(folder)
     paths = sorted(path for path in folder.rglob("*.json") if path.resolve() != Path(out).resolve())
     if not paths:
-        raise FileNotFoundError(f"{folder} holds no *.json of labelme")
+        raise FileNotFoundError(f"{folder} has no *.json of labelme")
     images, left_out = [], 0
     for path in tracked(paths, "labelme"):
         image, lost = read_labelme(path, folder, drop_invalid)
@@ -54,7 +55,7 @@ def convert_labelme(
     names = used if classes is None else read_classes(classes) if isinstance(classes, Path_) else tuple(classes)
     if unknown := set(used) - set(names):
         raise ValueError(
-            f"{folder}: {', '.join(sorted(unknown))} none of the classes {', '.join(names)}; name it there"
+            f"{folder}: the classes {', '.join(names)} lack {', '.join(sorted(unknown))}; add it to classes"
         )
     for image in images:
         for item in image.objects:
@@ -63,10 +64,10 @@ def convert_labelme(
 
 
 def read_labelme(path: Path, folder: Path, drop_invalid: bool = False) -> tuple[CocoImage, int]:
-    """The image of one file, its objects with a `label` in place of a category_id; and how many shapes are left out."""
+    """The image of one file, its objects with `label` instead of category_id, and the number of shapes left out."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list) or not content.get("imagePath"):
-        raise ValueError(f"{path} is no file of labelme, which has shapes and imagePath; move it out of {folder}")
+        raise ValueError(f"{path} is not a file of labelme, which has shapes and imagePath; move it out of {folder}")
     image = _image_path(path, content)
     size_hw = content.get("imageHeight"), content.get("imageWidth")
     if not all(size_hw):
@@ -103,8 +104,8 @@ def _image_path(path: Path, content: dict) -> Path:
     for image in (path.parent / stated, path.parent / Path(stated).name):
         if image.exists():
             return Path(os.path.normpath(image))
-    inside = "; it is inside as imageData: `labelme_export_json` writes it out" if content.get("imageData") else ""
-    raise FileNotFoundError(f"{path}: its image {stated} is not there; copy it beside{inside}")
+    inside = ". `labelme_export_json` extracts it from imageData" if content.get("imageData") else ""
+    raise FileNotFoundError(f"{path}: its image {stated} is missing; copy it into the same folder{inside}")
 
 
 def _outline(shape: dict, size_hw: tuple[int, int], place: str) -> list[float] | np.ndarray:
@@ -128,11 +129,11 @@ def _outline(shape: dict, size_hw: tuple[int, int], place: str) -> list[float] |
         return _circle(*points)
     if kind == "mask" and count == 2:
         return _pasted(shape.get("mask"), points, size_hw, place)
-    raise ValueError(f"{place}: a {kind} of {count} points is nothing that can be converted; draw it again")
+    raise ValueError(f"{place}: a {kind} of {count} points cannot be converted; draw it again")
 
 
 def _circle(centre_xy: np.ndarray, rim_xy: np.ndarray) -> list[float]:
-    """A regular polygon whose sides lie at most a pixel inside the circle, as labelme itself writes them."""
+    """A regular polygon whose sides are at most one pixel inside of the circle, as labelme itself exports circles."""
     radius = math.dist(centre_xy, rim_xy)
     count = max(12, int(math.pi / math.acos(1 - 1 / radius))) if radius > 1 else 12
     angles = 2 * np.pi * np.arange(count) / count
@@ -140,11 +141,11 @@ def _circle(centre_xy: np.ndarray, rim_xy: np.ndarray) -> list[float]:
 
 
 def _pasted(code: object, corners: np.ndarray, size_hw: tuple[int, int], place: str) -> np.ndarray:
-    """A PNG in base64, laid at the first corner."""
+    """(H, W) uint8 with the mask in `code`, a PNG in base64, at the first corner."""
     try:
         content = base64.b64decode(code)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{place}: its mask is no PNG in base64: {error}") from error
+        raise ValueError(f"{place}: its mask is not a PNG in base64: {error}") from error
     patch = read_values(content, f"{place}: its mask")[0] > 0
     mask = np.zeros(size_hw, np.uint8)
     x, y = corners[0].astype(int)
@@ -155,7 +156,7 @@ def _pasted(code: object, corners: np.ndarray, size_hw: tuple[int, int], place: 
 
 
 def _object(pieces: list[tuple], size_hw: tuple[int, int]) -> dict | None:
-    """The annotation of all parts of an object; None where no pixel of it is in the image."""
+    """The annotation of all parts of an object; None if it has no pixel in the image."""
     from pycocotools import mask as coco_mask
 
     polygons = [outline for _, outline in pieces if isinstance(outline, list)]

@@ -1,6 +1,6 @@
-"""Detection sets of other forms as one COCO JSON, which `CocoDetection` and every other program of the field reads.
+"""Conversion of detection sets to one COCO JSON, which `CocoDetection` and most other programs read.
 
-File names in it are relative to the root of the set: read it by images=".", and that root.
+File names in the JSON are relative to the root of the set. Read it with images="." and that root.
 """
 
 import json
@@ -29,11 +29,11 @@ class CocoImage(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a conversion wrote."""
+    """Numbers of a conversion."""
 
     images: int
     objects: int
-    crowds: int  # of the objects
+    crowds: int  # among the objects
     left_out: int  # objects of the source that are not in the file
 
 
@@ -46,11 +46,12 @@ def convert_voc(
     drop_invalid: bool = False,
     overwrite: bool = False,
 ) -> Written:
-    """A split of VOC's detection layout; see `VOCDetection` for root, split, classes and drop_invalid.
+    """Convert a split of VOC's detection layout; see `VOCDetection` for root, split, classes and drop_invalid.
 
     Args:
-        difficult: "ignore" writes iscrowd 1 and ignore 1: neither learned nor asked for nor punished; "keep" makes them
-            objects like others, "drop" leaves them out.
+        difficult: "ignore" writes difficult objects with iscrowd 1 and ignore 1, so that training ignores them and the
+            evaluation counts neither a missed nor a detected one. "keep" writes them like other objects. "drop" leaves
+            them out.
     """
     if difficult not in DIFFICULT:
         raise ValueError(f"difficult must be {', '.join(DIFFICULT[:-1])} or {DIFFICULT[-1]}, got {difficult}")
@@ -58,13 +59,13 @@ def convert_voc(
     dataset = VOCDetection(root, split, classes, drop_invalid=drop_invalid)
     images = []
     for index, image in enumerate(dataset.images):
-        found = dataset.objects_of(index)
-        is_difficult = found.pop("difficult")
+        entries = dataset.objects_of(index)
+        is_difficult = entries.pop("difficult")
         if difficult == "drop":
-            found = {key: values[~is_difficult] for key, values in found.items()}
+            entries = {key: values[~is_difficult] for key, values in entries.items()}
         elif difficult == "ignore":
-            found["iscrowd"] = is_difficult
-        objects = coco_objects(found)
+            entries["iscrowd"] = is_difficult
+        objects = coco_objects(entries)
         for item in objects:
             if item["iscrowd"]:
                 item["ignore"] = 1
@@ -74,7 +75,7 @@ def convert_voc(
 
 
 def convert_cityscapes(root: Path_, out: Path_, split: str = "train", overwrite: bool = False) -> Written:
-    """A split of Cityscapes as downloaded: its 8 classes with instances, masks as run lengths, groups as crowds."""
+    """Convert a split of Cityscapes: the 8 classes with instances, masks as run lengths, groups as crowds."""
     check_free(out, overwrite)
     dataset = CityscapesInstances(root, split, with_masks=True)
     images = (
@@ -84,22 +85,22 @@ def convert_cityscapes(root: Path_, out: Path_, split: str = "train", overwrite:
     return write_coco(out, images, dataset.classes)
 
 
-def coco_objects(found: dict[str, Tensor]) -> list[dict]:
-    """The objects that `objects_of` gives, as annotations of a `CocoImage`."""
-    boxes = found["boxes_xyxy"].double()
+def coco_objects(entries: dict[str, Tensor]) -> list[dict]:
+    """The entries that `objects_of` gives, as annotations of a `CocoImage`."""
+    boxes = entries["boxes_xyxy"].double()
     boxes[:, 2:] -= boxes[:, :2]
-    columns = (found.get("stated_xywh", boxes), found["labels"] + 1, found["area"], found["iscrowd"].long())
+    columns = (entries.get("stated_xywh", boxes), entries["labels"] + 1, entries["area"], entries["iscrowd"].long())
     names = ("bbox", "category_id", "area", "iscrowd")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)]
-    if "masks" in found:
-        corners = found["boxes_xyxy"].long().tolist()  # tight around the masks
-        for row, mask, (x1, y1, x2, y2) in zip(rows, found["masks"].numpy(), corners, strict=True):
+    if "masks" in entries:
+        corners = entries["boxes_xyxy"].long().tolist()  # tight around the masks
+        for row, mask, (x1, y1, x2, y2) in zip(rows, entries["masks"].numpy(), corners, strict=True):
             row["segmentation"] = encode_region(mask[y1:y2, x1:x2].astype(bool), y1, x1, mask.shape)
     return rows
 
 
 def write_coco(out: Path_, images: Iterable[CocoImage], classes: Sequence[str], left_out: int = 0) -> Written:
-    """Number everything from 1 and write the file, whole or not at all."""
+    """Write the file with ids from 1. It is complete as soon as it exists."""
     content = dict(images=[], annotations=[], categories=[dict(id=i, name=n) for i, n in enumerate(classes, start=1)])
     for image_id, (file_name, (height, width), objects) in enumerate(images, start=1):
         content["images"].append(dict(id=image_id, file_name=file_name, height=height, width=width))
@@ -121,15 +122,15 @@ def write_coco(out: Path_, images: Iterable[CocoImage], classes: Sequence[str], 
 
 
 def check_free(out: Path_, overwrite: bool) -> None:
-    """FileExistsError where a file would be written over without being told."""
+    """FileExistsError if `out` exists and `overwrite` is not set."""
     if Path(out).is_dir():
         raise FileExistsError(f"{out} is a folder; name the JSON file to write")
     if Path(out).exists() and not overwrite:
-        raise FileExistsError(f"{out} exists; choose another name, or write over it with --overwrite")
+        raise FileExistsError(f"{out} exists; choose another name, or replace it with --overwrite")
 
 
 def tracked(items: Sequence, title: str) -> Iterable:
-    """The items, with a bar on the terminal's error stream that goes when they do."""
+    """The items, with a progress bar on stderr that disappears at the end."""
     from rich.console import Console
     from rich.progress import track
 
