@@ -27,9 +27,7 @@ class Labelled(NamedTuple):
     id: str
     path: str
     label: int | tuple[int, ...]  # a tuple in a `MultiLabelDataset`
-    box_xyxy: tuple[int, int, int, int] | None = (
-        None  # pixels; the sample is the square around it, None: the whole image
-    )
+    box_xyxy: tuple[int, int, int, int] | None = None  # pixels; the sample is the square around it (None: all)
 
 
 @DATASETS.register_module()
