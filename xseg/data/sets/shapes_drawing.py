@@ -1,9 +1,8 @@
 """Shapes: a data set drawn from a seed, so that a training run needs no download.
 
 A scene is a list of objects that are drawn in order, so that later ones cover earlier ones. `render` returns the image
-and the index of the object at each pixel, from which masks, boxes and instances follow. Colour, size and pose do not
-depend on the class. Outline and texture do, as for most objects in photographs, and minutes of training on a CPU are
-enough.
+and the object at each pixel, from which masks and boxes follow. Colour, size and pose do not depend on the class.
+Outline and texture do, as for most objects in photographs, so that minutes of training on a CPU are enough.
 """
 
 import contextlib
