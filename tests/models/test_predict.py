@@ -8,7 +8,7 @@ from PIL import Image
 from backbones import AlignedXception, Xception
 from heads import FCOS, ClassificationHead, DeepLabV3Plus
 from xseg.models import Classifier, Detector, JointModel, Segmentor
-from xseg.models.model import as_image
+from xseg.models.images import as_image
 from xseg.results import ClassificationResult, DetectionResult, JointResult, SegmentationResult
 
 LEVELS = ("c2", "c3", "c4", "c5")
