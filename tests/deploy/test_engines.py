@@ -9,7 +9,8 @@ from backbones import AlignedXception, Xception
 from heads import FCOS, ClassificationHead, DeepLabV3Plus, RetinaNet
 from xseg.deploy import engines
 from xseg.deploy.engines import Raw, choose, compare
-from xseg.deploy.onnx import EXAMPLE_HW, write_onnx
+from xseg.deploy.form import EXAMPLE_HW
+from xseg.deploy.onnx import write_onnx
 from xseg.deploy.runtimes import DTYPES, EXPORTING, RUNTIMES
 from xseg.models import Classifier, Detector, Segmentor
 
@@ -118,7 +119,7 @@ def test_narrow_models_export_as_the_format_allows(dtype, tmp_path):
 
     model = segmentor().deploy(dtype)
     raw, path = Raw(model.backbone, model.head), tmp_path / "a.onnx"
-    write_onnx(raw, path, (torch.rand(2, 3, *EXAMPLE_HW),), ["output"], {})
+    write_onnx(raw, path, (torch.rand(2, 3, *EXAMPLE_HW),), ["images"], ["output"], {})
     file = onnx.load(path)
     onnx.checker.check_model(file, full_check=True)
     kinds = {"fp32": onnx.TensorProto.FLOAT, "bf16": onnx.TensorProto.BFLOAT16, "fp16": onnx.TensorProto.FLOAT16}

@@ -63,8 +63,8 @@ def test_nms_of_a_file_is_that_of_each_class_alone(tmp_path):
         scores, boxes = crowded(seed, 20 * (seed + 1), num_classes=80)
         return torch.cat([boxes.round() if seed % 2 else boxes, scores], 1)[:, :, None, None]
 
-    names, path = ("boxes_xyxy", "scores", "labels"), tmp_path / "select.onnx"
-    onnx.write_onnx(Select(), path, (packed(1), torch.tensor(0.05)), names, {})
+    inputs, outputs, path = ("images", "score_threshold"), ("boxes_xyxy", "scores", "labels"), tmp_path / "select.onnx"
+    onnx.write_onnx(Select(), path, (packed(1), torch.tensor(0.05)), inputs, outputs, {})
     for seed in range(40):
         images, threshold = packed(seed), torch.tensor(2.0 if seed == 0 else 0.05)
         outputs, _ = run(path, images=images, score_threshold=threshold)

@@ -8,6 +8,7 @@ from torch import nn
 from backbones import AlignedXception, PreactXception, Xception
 from heads import FCOS, ClassificationHead, DeepLabV3Plus, FasterRCNN, FCNHead, MaskRCNN, RetinaNet
 from xseg.models import Classifier, Detector, InceptionV3, JointModel, Segmentor, SmpBackbone, SmpDecoder, TimmBackbone
+from xseg.models.model import HUB_TASKS
 
 LEVELS = ("c2", "c3", "c4", "c5")
 PIXELS = dict(type=DeepLabV3Plus, num_classes=3, channels=8, low_channels=8)
@@ -161,3 +162,100 @@ def test_decoders_of_smp_with_fixed_rates_keep_their_output_stride(name):
 def test_the_hub_is_told_what_a_model_does(build, tasks):
     """A detector was tagged "image-classification", and every model "deeplabv3plus"."""
     assert build().hub_tasks == tasks
+
+
+EVERY = {
+    "segmentation": lambda **options: Segmentor(
+        dict(BACKBONES["xception41"]), dict(PIXELS), aux_head=dict(FCN), **options
+    ),
+    "detection": lambda **options: Detector(
+        dict(BACKBONES["xception41"], out=LEVELS), dict(DETECTION["retinanet"]), size=None, **options
+    ),
+    "instances": lambda **options: Detector(
+        dict(BACKBONES["xception41"], out=LEVELS), dict(DETECTION["mask_rcnn"]), size=None, **options
+    ),
+    "joint": lambda **options: JointModel(
+        dict(BACKBONES["xception41"], out=LEVELS), dict(PIXELS), dict(DETECTION["fcos"]), (1, 2), 1, **options
+    ),
+    "panoptic": lambda **options: JointModel(
+        dict(BACKBONES["xception41"], out=LEVELS), dict(PIXELS), dict(DETECTION["mask_rcnn"]), (1, 2), **options
+    ),
+    "classification": lambda **options: Classifier(
+        dict(BACKBONES["xception"]), dict(type=ClassificationHead, num_classes=3), **options
+    ),
+    "multilabel": lambda **options: Classifier(
+        dict(BACKBONES["xception"]), dict(type=ClassificationHead, num_classes=3), multi_label=True, **options
+    ),
+}
+
+
+@pytest.mark.parametrize("task", EVERY)
+def test_every_model_names_its_task(task):
+    assert EVERY[task]().task == task and task in HUB_TASKS
+
+
+@pytest.mark.parametrize("task", EVERY)
+@torch.no_grad()
+def test_every_model_takes_channels_last(task):
+    torch.manual_seed(0)
+    plain, fast = (EVERY[task](**options).eval() for options in ({}, {"channels_last": True}))
+    fast.load_state_dict(plain.state_dict())
+    seen = []
+    fast.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    images = torch.rand(1, 3, 96, 100)
+    for value, expected in zip(outputs(fast(images)), outputs(plain(images)), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-4)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    weights = [p for part in fast.networks for p in part.parameters() if p.ndim == 4]
+    assert len(weights) > 10 and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
+@pytest.mark.parametrize("task", EVERY)
+def test_every_model_can_be_compiled(task, monkeypatch):
+    """Backbone and every head are compiled, an auxiliary one too; names of weights stay."""
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    model = EVERY[task](compiled=True)
+    assert compiled == model.networks and len(compiled) == len(model.first_levels) + 1
+    assert model.state_dict().keys() == EVERY[task]().state_dict().keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", EVERY)
+@torch.no_grad()
+def test_a_compiled_model_gives_the_same_outputs(task, monkeypatch):
+    compile_with = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compile_with(module, backend="aot_eager"))
+    torch.manual_seed(0)
+    plain, fast = (EVERY[task](compiled=compiled).eval() for compiled in (False, True))
+    fast.load_state_dict(plain.state_dict())
+    for size_hw in ((96, 100), (128, 96)):
+        images = torch.rand(1, 3, *size_hw)
+        for value, expected in zip(outputs(fast(images)), outputs(plain(images)), strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("task", EVERY)
+def test_the_form_for_export_or_the_obstacle(task):
+    """A model is exported as plain tensors under their names, or says what in it cannot be exported."""
+    model = EVERY[task]().eval()
+    obstacles = {"instances": "a second stage, as MaskRCNN has"}
+    obstacles |= dict.fromkeys(("joint", "panoptic"), "two heads, as a JointModel has")
+    assert model.export_obstacle == obstacles.get(task)
+    if model.export_obstacle:
+        return
+    form = model.export_form()
+    assert len(form.inputs) == len(form.example) and form.metadata["task"] == task
+    with torch.no_grad():
+        assert len(outputs([form.module(*form.example)])) == len(form.outputs)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (31, 32), (33, 64), (513, 65)])
+def test_images_are_padded_to_the_grid_of_the_maps(size_hw):
+    """At stride 32: k * 32 pixels, with aligned corners k * 32 + 1."""
+    model, aligned = detector(), Segmentor(dict(BACKBONES["xception41"]), dict(PIXELS, align_corners=True))
+    images = torch.ones(1, 3, *size_hw)
+    for padded, extra in ((model.padded(images), 0), (aligned.padded(images), 1)):
+        assert all((side - extra) % 32 == 0 for side in padded.shape[-2:])
+        assert all(0 <= new - old < 32 for new, old in zip(padded.shape[-2:], size_hw, strict=True))
+        assert padded.sum() == images.sum() and padded[..., : size_hw[0], : size_hw[1]].min() == 1

@@ -134,7 +134,7 @@ def _exported(depth: int, engine: Callable, precisions: tuple[str, ...], device:
             dtype = torch.float32 if device == "cpu" else DTYPES[precision]
             if dtype != written:
                 net, written = InType(smp_deeplab(depth).eval().to(device), dtype), dtype
-                write_onnx(net, path, (torch.rand(2, 3, 160, 224, device=device),), ["logits"], {})
+                write_onnx(net, path, (torch.rand(2, 3, 160, 224, device=device),), ["images"], ["logits"], {})
             nets["smp", precision] = engine(path, DTYPES[precision])
     return nets
 

@@ -68,7 +68,7 @@ def run_predict(arguments) -> int:
         model = load(arguments.weights, device=arguments.device)
     views = {"window_hw": arguments.window, "scales": arguments.scales, "flip": arguments.flip}
     if views := {name: value for name, value in views.items() if value}:
-        if not hasattr(model, "inference"):
+        if model.task != "segmentation":
             raise ValueError(f"--window, --scales and --flip are for a Segmentor, this is a {type(model).__name__}")
         model.inference = replace(model.inference, **views)
     if arguments.output_stride:

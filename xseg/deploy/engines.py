@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from xseg.deploy.form import EXAMPLE_HW
 from xseg.deploy.runtimes import DTYPES, RUNTIMES, Run
 
 FASTEST = ("openvino", "torch", "onnxruntime")  # on a CPU, as `xseg benchmark` measures them
@@ -53,7 +54,7 @@ def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
 
     On a CPU the model is float32 and its precision the backend's business; on a GPU it is in `dtype` already.
     """
-    from xseg.deploy.onnx import EXAMPLE_HW, describe, write_onnx
+    from xseg.deploy.onnx import write_onnx
 
     runtime, raw = RUNTIMES[backend], Raw(model.backbone, model.head)
     device = next(raw.parameters()).device
@@ -64,13 +65,14 @@ def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
         names = ["output"] if isinstance(output, Tensor) else list(output._fields)
         with tempfile.TemporaryDirectory(prefix="xseg-engine-") as folder:
             path = Path(folder) / "model.onnx"
-            write_onnx(raw, path, (example,), names, describe(model))
+            write_onnx(raw, path, (example,), ("images",), names, {})
             run = runtime.start(path, dtype)
     else:
         run = runtime.start(raw)
     tolerance = TOLERANCE[dtype if runtime.device == "cpu" else torch.float16]
     compare(run, raw, backend, tolerance, device)
-    model.backbone, model.head = Engine(run, model.backbone, type(output), backend), Rules(model.head)
+    model.backbone = Engine(run, model.backbone, type(output), backend)
+    model.head = Rules(model.head, model.asked_of_head)
     return model
 
 
@@ -116,11 +118,10 @@ class Engine(nn.Module):
 class Rules(nn.Module):
     """In the place of a head: what the model asks of it beside its output."""
 
-    def __init__(self, head: nn.Module):
+    def __init__(self, head: nn.Module, names: Sequence[str]):
         super().__init__()
-        for name in ("num_classes", "align_corners", "decode"):
-            if hasattr(head, name):
-                setattr(self, name, getattr(head, name))
+        for name in names:
+            setattr(self, name, getattr(head, name))
 
     def forward(self, output):
         return output

@@ -20,7 +20,6 @@ from torch.overrides import TorchFunctionMode
 
 from backbones.layers import DepthwiseConv
 from xseg.deploy.engines import choose, on_engine
-from xseg.deploy.onnx import unsuited
 from xseg.deploy.packing import RELUS, pack, packable, unshare_relus
 from xseg.deploy.runtimes import DTYPES
 
@@ -47,7 +46,7 @@ def deployed(
         raise ValueError(REFUSAL.format("deploy"))
     first = next(model.backbone.parameters())
     dtype = read_dtype(dtype) or first.dtype
-    reason = unsuited(model)
+    reason = model.export_obstacle
     backend = choose("torch" if reason and backend == "auto" else backend, dtype, first.device, compile)
     if backend != "torch":
         if reason:
@@ -55,9 +54,8 @@ def deployed(
         own = torch.float32 if first.device.type == "cpu" else dtype
         return on_engine(deployed(model, own, compile, size_hw, "torch"), backend, dtype)
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    for name in ("aux_head", "losses"):
-        if hasattr(model, name):
-            setattr(model, name, None)
+    for name in model.training_parts:
+        setattr(model, name, None)
     pairs = find_pairs(model, size_hw)
     fold(model, pairs)
     for name, module in list(model.named_modules()):
@@ -71,15 +69,14 @@ def deployed(
         unshare_relus(model)
         pack(model, find_rectified(model, size_hw))
     model.to(memory_format=torch.channels_last)
-    detects = hasattr(getattr(model, "detection_head", model.head), "decode")
-    narrow = [model.backbone] if detects else [model.backbone, model.head]
+    narrow = [model.backbone] if model.finds_objects else [model.backbone, model.head]
     for part in narrow:  # a detection head stays as it is: bf16 cannot tell pixel 257 from 258
         part.to(dtype)
     if dtype.itemsize < 4:
         narrow[-1].register_forward_hook(_widen)
     _guard(model, dtype)
     if compile:
-        for part in filter(None, (model.backbone, model.head, getattr(model, "detection_head", None))):
+        for part in model.networks:
             part.compile(options={"freezing": True})
     return model
 

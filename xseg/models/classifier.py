@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from heads.contract import ClassifierHead
+from xseg.deploy.form import ExportForm, logits_form
 from xseg.models.model import Model
 
 
@@ -37,7 +38,7 @@ class Classifier(Model):
         mixup, cutmix: alpha of their Beta distributions, 0 for none; with both, every batch takes one by chance
             (Zhang et al. 2017, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899).
         multi_label: sigmoid and binary cross-entropy instead of softmax and cross-entropy.
-        channels_last: memory layout of weights and images; faster for depthwise convolutions.
+        channels_last, compiled: as of `Model`.
     """
 
     head_contract = ClassifierHead
@@ -55,8 +56,9 @@ class Classifier(Model):
         cutmix: float = 0.0,
         multi_label: bool = False,
         channels_last: bool = False,
+        compiled: bool = False,
     ):
-        super().__init__(backbone, head, preprocessor)
+        super().__init__(backbone, head, preprocessor, channels_last, compiled)
         self.crop_size, self.crop_share, self.label_smoothing = crop_size, crop_share, label_smoothing
         self.uncounted = isinstance(class_weights, str)  # as in a model that is only to predict
         if self.uncounted and class_weights != "balanced":
@@ -67,29 +69,22 @@ class Classifier(Model):
         weights = torch.tensor(class_weights, dtype=torch.float32) if given else torch.ones(self.num_classes)
         self.register_buffer("class_weights", weights, persistent=False)
         self.mixing = [cls(alpha=alpha) for cls, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha]
-        self.multi_label, self.channels_last = multi_label, channels_last
-        if channels_last:
-            self.to(memory_format=torch.channels_last)
+        self.multi_label = multi_label
 
     @property
-    def hub_tasks(self) -> tuple[str, ...]:
-        return ("image-classification",)
+    def task(self) -> str:
+        return "multilabel" if self.multi_label else "classification"
 
-    def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
-        if mode == "loss":
-            return self.loss(images, samples)
-        logits = self.logits(images)
-        if mode == "tensor":
-            return logits
-        if mode == "predict":
-            scores = logits.float().sigmoid() if self.multi_label else logits.float().softmax(1)
-            return [{"scores": s, "meta": sample.get("meta", {})} for s, sample in zip(scores, samples, strict=True)]
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+    def outputs(self, images: Tensor) -> Tensor:
+        return self.logits(images)
 
     def logits(self, images: Tensor) -> Tensor:
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return self.head(self.backbone(images))
+        return self.head(self.maps(images))
+
+    def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
+        logits = self.logits(images).float()
+        scores = logits.sigmoid() if self.multi_label else logits.softmax(1)
+        return [{"scores": s, "meta": sample.get("meta", {})} for s, sample in zip(scores, samples, strict=True)]
 
     def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
         if self.uncounted:
@@ -138,6 +133,11 @@ class Classifier(Model):
         from xseg.data.transforms.labels import centre_crop
 
         return centre_crop(image, self.crop_size, self.crop_share)
+
+    def export_form(self) -> ExportForm:
+        link = "sigmoid" if self.multi_label else "softmax"
+        crop = {"size": self.crop_size, "share": self.crop_share}
+        return logits_form(self, output=f"logits (N, classes), before a {link}", crop=crop)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor, label_smoothing: float) -> Tensor:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from heads.contract import DetectionHead, Instances, Selection, Target
 from heads.detection.masks import paste
-from heads.detection.rcnn import MaskRCNN
+from heads.detection.rcnn import FasterRCNN, MaskRCNN
+from xseg.deploy.form import ExportForm, detections_form
 from xseg.models.model import Model
+from xseg.models.preprocessor import right_below
 
 
 class Detector(Model):
@@ -35,10 +37,12 @@ class Detector(Model):
         preprocessor: mean and std; default Xception's.
         size: (shortest, longest) edge in pixels to which images are resized for prediction, or None for as they are.
         selection: dict of `heads.contract.Selection`: score_threshold, nms_iou, topk, max_detections.
-        channels_last: memory layout of weights and images.
+        channels_last, compiled: as of `Model`.
     """
 
     head_contract = DetectionHead
+    finds_objects = True
+    asked_of_head = ("num_classes", "decode")
 
     def __init__(
         self,
@@ -48,39 +52,31 @@ class Detector(Model):
         size: Sequence[int] | None = (800, 1333),
         selection: dict | None = None,
         channels_last: bool = False,
+        compiled: bool = False,
     ):
-        super().__init__(backbone, head, preprocessor)
+        super().__init__(backbone, head, preprocessor, channels_last, compiled)
         self.size = None if size is None else tuple(size)
         self.selection = Selection(**(selection or {}))
-        self.channels_last = channels_last
-        if channels_last:
-            self.to(memory_format=torch.channels_last)
+        self.task = "instances" if isinstance(self.head, MaskRCNN) else "detection"
 
     @property
-    def hub_tasks(self) -> tuple[str, ...]:
-        masks = ("image-segmentation", "instance-segmentation") if isinstance(self.head, MaskRCNN) else ()
-        return (*masks, "object-detection")
+    def export_obstacle(self) -> str | None:
+        if isinstance(self.head, FasterRCNN):
+            return f"a second stage, as {type(self.head).__name__} has"
+        return None
 
-    def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
-        if mode == "loss":
-            return self.loss(images, samples)
-        if mode == "predict":
-            return self.predict_batch(images, samples)
-        if mode == "tensor":
-            return self.raw(images)
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+    def outputs(self, images: Tensor):
+        return self.raw(images)
 
     def raw(self, images: Tensor):
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return self.head(self.backbone(images))
+        """The head's raw output for normalised images."""
+        return self.head(self.maps(images))
 
     def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
         return self.head.loss(self.raw(images), [target_of(sample) for sample in samples])
 
     def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
-        input_hw, stride = [sample["input_hw"] for sample in samples], max(self.backbone.strides)
-        inputs, sizes = fit(images, input_hw, self.size, stride)
+        inputs, sizes = fit(self, images, samples)
         found = self.head.decode(self.raw(inputs), sizes, self.selection)
         return in_original_pixels(found, sizes, samples)
 
@@ -89,6 +85,14 @@ class Detector(Model):
 
         arrays = (prediction[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
         return DetectionResult(*arrays, self.classes, self.palette, image, path, prediction.get("masks"))
+
+    def export_form(self) -> ExportForm:
+        return detections_form(
+            self,
+            output="boxes_xyxy (K, 4) in pixels of the input, scores (K,), labels (K,) of one image, N = 1",
+            score_threshold=self.selection.score_threshold,
+            resize=self.size and {"shortest": self.size[0], "longest": self.size[1]},
+        )
 
 
 def target_of(sample: dict) -> Target:
@@ -104,23 +108,20 @@ def target_of(sample: dict) -> Target:
     return Target(boxes, labels, masks, sample.get("input_hw"))
 
 
-def fit(
-    images: Tensor, input_hw: Sequence[Sequence[int]], size: Sequence[int] | None, stride: int, extra: int = 0
-) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Images (N, 3, H, W) resized to `size` and padded right and below to k * stride + extra pixels.
+def fit(model: Model, images: Tensor, samples: Sequence[dict]) -> tuple[Tensor, list[tuple[int, int]]]:
+    """A batch with its images resized as `model.size` says and padded right and below as the model needs them.
 
     Args:
-        input_hw: of each image; the rest is padding.
-        size: (shortest, longest) edge, None for as they are.
+        images: (N, 3, H, W), normalised; a sample's `input_hw` is the size of its image, the rest is padding.
 
-    Returns: the batch, and what size each image has in it.
+    Returns: the new batch, and the size of each image in it.
     """
-    fitted = [image[:, :h, :w] for image, (h, w) in zip(images, input_hw, strict=True)]
-    if size is not None:
-        fitted = [resize_edges(image, *size) for image in fitted]
+    fitted = [image[:, :h, :w] for image, (h, w) in zip(images, (s["input_hw"] for s in samples), strict=True)]
+    if model.size is not None:
+        fitted = [resize_edges(image, *model.size) for image in fitted]
     sizes = [tuple(image.shape[-2:]) for image in fitted]
-    height, width = (-(-(max(edges) - extra) // stride) * stride + extra for edges in zip(*sizes, strict=True))
-    return torch.stack([F.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in fitted]), sizes
+    padded_hw = model.padded_hw([max(edges) for edges in zip(*sizes, strict=True)])
+    return torch.stack([F.pad(image, right_below(image, *padded_hw)) for image in fitted]), sizes
 
 
 def in_original_pixels(

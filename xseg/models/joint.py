@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.contract import DetectionHead, SegmentationHead, Selection, check_head
+from heads.contract import DetectionHead, SegmentationHead, Selection
 from heads.detection.rcnn import MaskRCNN
 from heads.kernels.upsampling import CoarseLogits, labels_of, upsample
 from heads.panoptic import Merging, merge
 from xseg.models.detector import fit, in_original_pixels, target_of
 from xseg.models.losses import CrossEntropy, named_terms
 from xseg.models.model import Model, build
+from xseg.models.preprocessor import right_below
 from xseg.models.segmentor import pixel_losses
 
 
@@ -42,10 +43,13 @@ class JointModel(Model):
         preprocessor: mean and std; default Xception's.
         size, selection: as of `Detector`.
         merging: dict of `heads.panoptic.Merging`: score_threshold, overlap, min_stuff_area.
-        channels_last: memory layout of weights and images.
+        channels_last, compiled: as of `Model`.
     """
 
     head_contract = SegmentationHead
+    finds_objects = True
+    training_parts = ("losses",)
+    export_obstacle = "two heads, as a JointModel has"
 
     def __init__(
         self,
@@ -60,11 +64,11 @@ class JointModel(Model):
         selection: dict | None = None,
         merging: dict | None = None,
         channels_last: bool = False,
+        compiled: bool = False,
     ):
-        super().__init__(backbone, head, preprocessor)
+        super().__init__(backbone, head, preprocessor, channels_last, compiled)
         self.detection_from = detection_from
-        features = {name: values[detection_from:] for name, values in self.features.items()}
-        self.detection_head = check_head(build(detection_head, **features), DetectionHead)
+        self.add_head("detection_head", detection_head, DetectionHead, first_level=detection_from)
         self.things = tuple(things)
         if len(self.things) != self.detection_head.num_classes or not set(self.things) <= set(range(self.num_classes)):
             raise ValueError(
@@ -74,64 +78,42 @@ class JointModel(Model):
         self.losses = nn.ModuleList(build(loss) for loss in losses or [{"type": CrossEntropy}])
         self.size = None if size is None else tuple(size)
         self.selection, self.merging = Selection(**(selection or {})), Merging(**(merging or {}))
-        self.channels_last = channels_last
-        if channels_last:
-            self.to(memory_format=torch.channels_last)
-
-    def set_head_strides(self) -> None:
-        super().set_head_strides()
-        self.detection_head.set_strides(self.backbone.strides[self.detection_from :])
+        self.task = "panoptic" if isinstance(self.detection_head, MaskRCNN) else "joint"
 
     @property
-    def hub_tasks(self) -> tuple[str, ...]:
-        panoptic = ("panoptic-segmentation",) if isinstance(self.detection_head, MaskRCNN) else ()
-        return ("image-segmentation", *panoptic, "semantic-segmentation", "object-detection")
+    def align_corners(self) -> bool:
+        return self.head.align_corners
 
-    def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
-        if mode == "loss":
-            return self.loss(images, samples)
-        if mode == "predict":
-            return self.predict_batch(images, samples)
-        if mode == "tensor":
-            padded, _ = self.fit(images, [images.shape[-2:]] * len(images), None)
-            logits, raw = self.raw(padded)
-            logits = upsample(logits, padded.shape[-2:], self.head.align_corners)
-            return logits[..., : images.shape[-2], : images.shape[-1]], raw
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
-
-    def features_of(self, images: Tensor) -> list[Tensor]:
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return self.backbone(images)
+    def outputs(self, images: Tensor) -> tuple[Tensor, object]:
+        padded = self.padded(images)
+        logits, raw = self.raw(padded)
+        logits = upsample(logits, padded.shape[-2:], self.align_corners)
+        return logits[..., : images.shape[-2], : images.shape[-1]], raw
 
     def raw(self, images: Tensor) -> tuple[Tensor, object]:
         """The segmentation head's logits at its own size, and the detection head's output."""
-        features = self.features_of(images)
+        features = self.maps(images)
         return self.head(features), self.detection_head(features[self.detection_from :])
-
-    def fit(self, images: Tensor, input_hw: Sequence[Sequence[int]], size: Sequence[int] | None):
-        """As the function; see `Segmentor.logits` on the sizes."""
-        return fit(images, input_hw, size, max(self.backbone.strides), int(self.head.align_corners))
 
     def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
         """Losses of both heads, by the names that they have in `Segmentor` and `Detector`."""
-        padded, _ = self.fit(images, [images.shape[-2:]] * len(images), None)
-        height, width = (new - old for new, old in zip(padded.shape[-2:], images.shape[-2:], strict=True))
-        masks = F.pad(torch.stack([sample["mask"] for sample in samples]), (0, width, 0, height), value=255)
-        features = self.features_of(padded)
+        padded = self.padded(images)
+        masks = torch.stack([sample["mask"] for sample in samples])
+        masks = F.pad(masks, right_below(masks, *padded.shape[-2:]), value=255)
+        features = self.maps(padded)
         pixels = pixel_losses(self.head, self.losses, features, masks)
         found = self.detection_head(features[self.detection_from :])
         objects = self.detection_head.loss(found, [target_of(sample) for sample in samples])
         return named_terms([*pixels.items(), *objects.items()])
 
     def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
-        padded, sizes = self.fit(images, [sample["input_hw"] for sample in samples], self.size)
+        padded, sizes = fit(self, images, samples)
         logits, raw = self.raw(padded)
         found = self.detection_head.decode(raw, sizes, self.selection)
         results = in_original_pixels(found, sizes, samples)
         for result, own, sample, size_hw in zip(results, logits.split(1), samples, sizes, strict=True):
             full_hw = sample.get("meta", {}).get("size_hw", sample["input_hw"])
-            fine = CoarseLogits(own, padded.shape[-2:], size_hw, self.head.align_corners).upsampling()
+            fine = CoarseLogits(own, padded.shape[-2:], size_hw, self.align_corners).upsampling()
             result["mask"] = labels_of([fine.then(full_hw, align_corners=False)])[0]
             if "masks" in result:
                 result["panoptic"] = self.merged(result)

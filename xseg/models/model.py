@@ -1,4 +1,4 @@
-"""What Segmentor and Classifier share: they are built from configs, know their classes, and can be shared."""
+"""What all models share: building from a config, memory formats, padding, prediction, deployment, sharing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -16,26 +17,71 @@ from torch import Tensor, nn
 from backbones.contract import check_backbone
 from heads.contract import check_head
 from xseg.models.images import as_image
-from xseg.models.preprocessor import Preprocessor
+from xseg.models.preprocessor import Preprocessor, right_below
 
 if TYPE_CHECKING:
+    from xseg.deploy.form import ExportForm
     from xseg.models.images import Image
 
 
-class Model(BaseModel):
-    """A backbone and a head, joined by what the backbone says of its features.
+HUB_TASKS = {  # task of a model -> the same in the words of the Hugging Face Hub, its pipeline tag first
+    "segmentation": ("image-segmentation", "semantic-segmentation"),
+    "detection": ("object-detection",),
+    "instances": ("image-segmentation", "instance-segmentation", "object-detection"),
+    "joint": ("image-segmentation", "semantic-segmentation", "object-detection"),
+    "panoptic": ("image-segmentation", "panoptic-segmentation", "semantic-segmentation", "object-detection"),
+    "classification": ("image-classification",),
+    "multilabel": ("image-classification",),
+}
 
-    Attributes: `classes` and `palette` of the data; from `xseg.load` also the model's `config`, the `card` of its
-    weights, and `fresh`, the names of what they left as initialised. `deployed` in the copy that `deploy` returns.
-    A subclass names the Protocol of its head in `head_contract`.
+
+class Model(BaseModel):
+    """A backbone and a head as one mmengine model with three modes.
+
+    `forward(images, samples, mode)` takes normalised images (N, 3, H, W) and returns by mode:
+        "loss": dict of scalar losses, one key a loss, for training.
+        "predict": a list with one dict a sample, in the pixels of the original image.
+        "tensor": raw outputs, for export and benchmarks.
+
+    A subclass implements `loss`, `predict_batch`, `outputs` and `result`, and sets `task` and `head_contract`.
+
+    Args:
+        backbone: a module with `channels`, `strides` and `set_output_stride`, or its config.
+        head: a head or its config; `in_channels` and `in_strides` come from the backbone.
+        preprocessor: mean and std of the images, or its config; default Xception's.
+        channels_last: keep weights and images in channels-last memory; faster with tensor cores, AMX and depthwise
+            convolutions.
+        compiled: run backbone and heads through `torch.compile`.
+
+    Attributes:
+        task: what the model does, one of `HUB_TASKS`.
+        classes, palette: names and RGB colours of the classes, from the data set.
+        config, card, fresh: set by `xseg.load`: the model's config, the card of its weights, and the names of tensors
+            that the weights left as initialised.
+        deployed: True in the copy that `deploy` returns.
     """
 
-    head_contract: type
+    task: str
+    head_contract: type  # the Protocol of `head`, from `heads.contract`
+    align_corners = False  # whether corners of the maps lie on corners of the image
+    finds_objects = False  # whether the results contain boxes
+    asked_of_head: tuple[str, ...] = ("num_classes",)  # attributes of the head that the model reads
+    training_parts: tuple[str, ...] = ()  # attributes that only training needs
+    export_obstacle: str | None = None  # what in the model cannot be exported as one graph
 
-    def __init__(self, backbone: nn.Module | dict, head: nn.Module | dict, preprocessor: nn.Module | dict | None):
+    def __init__(
+        self,
+        backbone: nn.Module | dict,
+        head: nn.Module | dict,
+        preprocessor: nn.Module | dict | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
+    ):
         super().__init__(data_preprocessor=build(preprocessor) or Preprocessor())
-        self.backbone = check_backbone(build(backbone))
-        self.head = check_head(build(head, **self.features), self.head_contract)
+        self.channels_last, self.compiled = channels_last, compiled
+        self.first_levels: dict[str, int] = {}  # name of a head -> index of the first map that it reads
+        self.backbone = self._laid_out(check_backbone(build(backbone)))
+        self.add_head("head", head, self.head_contract)
         self.classes: tuple[str, ...] = tuple(f"class {index}" for index in range(self.num_classes))
         self.palette: list[tuple[int, int, int]] | None = None
         self.config: dict | None = None
@@ -43,10 +89,33 @@ class Model(BaseModel):
         self.fresh: list[str] = []
         self.deployed = False
 
+    def add_head(self, name: str, head: nn.Module | dict, contract: type, first_level: int = 0) -> None:
+        """Build a head as the attribute `name`. It reads the backbone's maps from `first_level` on.
+
+        TypeError if the head does not keep its contract, a Protocol of `heads.contract`.
+        """
+        features = {key: values[first_level:] for key, values in self.features.items()}
+        setattr(self, name, self._laid_out(check_head(build(head, **features), contract)))
+        self.first_levels[name] = first_level
+
+    def _laid_out(self, module: nn.Module) -> nn.Module:
+        """A backbone or head with the memory format and compilation that this model was asked for."""
+        if self.channels_last:
+            module.to(memory_format=torch.channels_last)
+        if self.compiled:
+            module.compile()
+        return module
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The backbone and every head."""
+        heads = [getattr(self, name) for name in self.first_levels]
+        return [self.backbone, *(head for head in heads if head is not None)]  # deploy() removes an auxiliary head
+
     @property
     def hub_tasks(self) -> tuple[str, ...]:
-        """What the model does, in the words of the Hugging Face Hub: its pipeline tag first."""
-        raise NotImplementedError
+        """The model's task in the words of the Hugging Face Hub: its pipeline tag first."""
+        return HUB_TASKS[self.task]
 
     @property
     def num_classes(self) -> int:
@@ -54,8 +123,49 @@ class Model(BaseModel):
 
     @property
     def features(self) -> dict[str, Sequence[int]]:
-        """Channels and strides of the backbone's maps, under the names by which heads take them."""
+        """Channels and strides of the backbone's maps, under the names of a head's arguments."""
         return {"in_channels": self.backbone.channels, "in_strides": self.backbone.strides}
+
+    def forward(self, images: Tensor, samples: Sequence[dict] | None = None, mode: str = "tensor"):
+        if mode == "loss":
+            return self.loss(images, samples)
+        if mode == "predict":
+            return self.predict_batch(images, samples)
+        if mode == "tensor":
+            return self.outputs(images)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
+        """Losses by name: what mode "loss" returns."""
+        raise NotImplementedError
+
+    def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
+        """One prediction a sample: what mode "predict" returns."""
+        raise NotImplementedError
+
+    def outputs(self, images: Tensor):
+        """Raw outputs: what mode "tensor" returns."""
+        raise NotImplementedError
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The backbone's maps of normalised images (N, 3, H, W)."""
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.backbone(images)
+
+    def padded(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) padded right and below with 0, the mean colour, to `padded_hw`."""
+        return F.pad(images, right_below(images, *self.padded_hw(images.shape[-2:])))
+
+    def padded_hw(self, size_hw: Sequence[int]) -> tuple[int, int]:
+        """The least size, not below `size_hw`, at which all maps cover the image exactly.
+
+        Maps sit at k * stride. With aligned corners that is k * stride + 1 pixels (513, 769, 1025 x 2049), otherwise
+        k * stride.
+        """
+        stride, extra = max(self.backbone.strides), int(self.align_corners)
+        height, width = (size + (extra - size) % stride for size in size_hw)
+        return height, width
 
     def set_output_stride(self, output_stride: int) -> None:
         """Change the resolution of the features, also after training; atrous rates follow, weights stay.
@@ -68,7 +178,9 @@ class Model(BaseModel):
 
     def set_head_strides(self) -> None:
         """Tell every head the strides that the backbone has now."""
-        self.head.set_strides(self.backbone.strides)
+        for name, first_level in self.first_levels.items():
+            if (head := getattr(self, name)) is not None:
+                head.set_strides(self.backbone.strides[first_level:])
 
     def deploy(
         self,
@@ -148,6 +260,10 @@ class Model(BaseModel):
     def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         """What `predict` returns, from what mode "predict" gives for one sample; image (H, W, 3) uint8 RGB."""
         raise NotImplementedError
+
+    def export_form(self) -> ExportForm:
+        """What ONNX export needs to know of this model; NotImplementedError with an `export_obstacle`."""
+        raise NotImplementedError(f"{type(self).__name__} has no form for export")
 
     def push_to_hub(self, repository: str, private: bool = False, token: str | None = None) -> str:
         """Upload weights, config and card to the Hugging Face Hub as "ORG/NAME"; returns the address."""

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.contract import SegmentationHead, check_head
+from heads.contract import SegmentationHead
 from heads.kernels.upsampling import CoarseLogits, upsample
+from xseg.deploy.form import ExportForm, logits_form
 from xseg.models.inference import Inference
 from xseg.models.losses import CrossEntropy, named_terms, weighted_losses
 from xseg.models.memory import fitting
@@ -38,6 +39,9 @@ class Segmentor(Model):
     """
 
     head_contract = SegmentationHead
+    task = "segmentation"
+    asked_of_head = ("num_classes", "align_corners")
+    training_parts = ("aux_head", "losses")
 
     def __init__(
         self,
@@ -51,47 +55,29 @@ class Segmentor(Model):
         channels_last: bool = False,
         compiled: bool = False,
     ):
-        super().__init__(backbone, head, preprocessor)
-        self.aux_head = aux_head and check_head(build(aux_head, **self.features), SegmentationHead)
-        self.aux_weight = aux_weight
+        super().__init__(backbone, head, preprocessor, channels_last, compiled)
+        self.aux_head, self.aux_weight = None, aux_weight
+        if aux_head is not None:
+            self.add_head("aux_head", aux_head, SegmentationHead)
         self.losses = nn.ModuleList(build(loss) for loss in losses or [{"type": CrossEntropy}])
         self.inference = build(inference) or Inference()
-        self.channels_last = channels_last
-        if channels_last:
-            self.to(memory_format=torch.channels_last)
-        if compiled:
-            for module in filter(None, (self.backbone, self.head, self.aux_head)):
-                module.compile()
 
     @property
-    def hub_tasks(self) -> tuple[str, ...]:
-        return ("image-segmentation", "semantic-segmentation")
-
-    def set_head_strides(self) -> None:
-        super().set_head_strides()
-        if self.aux_head is not None:
-            self.aux_head.set_strides(self.backbone.strides)
-
-    def forward(self, images: Tensor, samples: list[dict] | None = None, mode: str = "tensor"):
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        if mode == "loss":
-            return self.loss(images, samples)
-        if mode == "predict":
-            return self.predict_batch(images, samples)
-        if mode == "tensor":
-            return self.logits(images)
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+    def align_corners(self) -> bool:
+        return self.head.align_corners
 
     def loss(self, images: Tensor, samples: list[dict]) -> dict[str, Tensor]:
         """Losses of the head and, as `aux_…`, of the auxiliary head."""
         masks = torch.stack([sample["mask"] for sample in samples])
-        features = self.backbone(images)
+        features = self.maps(images)
         losses = pixel_losses(self.head, self.losses, features, masks)
         if self.aux_head is not None:
             aux = pixel_losses(self.aux_head, self.losses, features, masks)
             losses |= {f"aux_{name}": self.aux_weight * value for name, value in aux.items()}
         return losses
+
+    def outputs(self, images: Tensor) -> Tensor:
+        return self.logits(images)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits at the size of the images, whatever that is."""
@@ -99,17 +85,10 @@ class Segmentor(Model):
         return upsample(coarse, padded_hw, align_corners)[..., :height, :width]
 
     def coarse_logits(self, images: Tensor) -> CoarseLogits:
-        """The head's logits, and where they lie in the images.
-
-        Maps sit at k * stride, so an image whose corners are to be aligned is padded to k * stride + 1 pixels
-        (513, 769, 1025 x 2049), any other to k * stride.
-        """
-        height, width = images.shape[-2:]
-        stride, extra = max(self.backbone.strides), int(self.head.align_corners)
-        padded_h, padded_w = (size + (extra - size) % stride for size in (height, width))
-        padded = F.pad(images, (0, padded_w - width, 0, padded_h - height))
-        logits = self.head(self.backbone(padded))
-        return CoarseLogits(logits, (padded_h, padded_w), (height, width), self.head.align_corners)
+        """The head's logits, and where they lie in the images."""
+        padded = self.padded(images)
+        logits = self.head(self.maps(padded))
+        return CoarseLogits(logits, tuple(padded.shape[-2:]), tuple(images.shape[-2:]), self.align_corners)
 
     def predict_batch(self, images: Tensor, samples: list[dict]) -> list[dict]:
         labels = fitting(self, images)(self.coarse_logits, images)
@@ -127,6 +106,9 @@ class Segmentor(Model):
         from xseg.results import SegmentationResult
 
         return SegmentationResult(prediction["mask"].cpu().numpy(), self.classes, self.palette, image, path)
+
+    def export_form(self) -> ExportForm:
+        return logits_form(self, output="logits (N, classes, H, W), whose argmax is the class of a pixel")
 
 
 def pixel_losses(

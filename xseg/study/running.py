@@ -150,7 +150,7 @@ def cost_of(cfg: Config) -> Cost:
     without_downloads(config)
     with torch.device("meta"):
         model = MODELS.build(config)
-    if not hasattr(model, "crop_size"):
+    if model.task not in ("classification", "multilabel"):
         raise ValueError(f"a study compares classifiers, but {cfg.filename} is of a {type(model).__name__}")
     parameters = sum(p.numel() for p in model.parameters())
     gflop = count_gflop(model.eval(), torch.zeros(1, 3, model.crop_size, model.crop_size))
