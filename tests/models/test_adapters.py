@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -7,6 +9,7 @@ from torchvision.models.detection import RetinaNet
 import xseg.models.smp_encoders
 from backbones import AlignedXception, Xception
 from heads import DeepLabV3Plus
+from xseg.engine.saving import dotted_name
 from xseg.models import InceptionV3, Segmentor, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
 
 LEVELS = ("c1", "c2", "c3", "c4", "c5")
@@ -188,3 +191,9 @@ def test_narrow_inception_v3_scales_every_convolution():
         InceptionV3(0.3)
     with pytest.raises(ValueError, match="output stride 32 only, got 16"):
         narrow.set_output_stride(16)
+
+
+def test_checkpoints_find_the_adapters_under_both_names():
+    for cls in (TimmBackbone, SmpBackbone, SmpDecoder, InceptionV3, TorchvisionBackbone):
+        assert getattr(importlib.import_module("xseg.models.adapters"), cls.__name__) is cls
+        assert dotted_name(cls) == f"xseg.models.{cls.__name__}"
