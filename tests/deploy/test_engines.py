@@ -7,11 +7,11 @@ from torch import nn
 
 from backbones import AlignedXception, Xception
 from heads import FCOS, ClassificationHead, DeepLabV3Plus, RetinaNet
-from xseg.deploy import engines
+from xseg.deploy.backends import BACKENDS, ONNX_PACKAGES
 from xseg.deploy.engines import Raw, choose, compare
 from xseg.deploy.form import EXAMPLE_HW
 from xseg.deploy.onnx import write_onnx
-from xseg.deploy.runtimes import DTYPES, EXPORTING, RUNTIMES
+from xseg.deploy.runtimes import DTYPES
 from xseg.models import Classifier, Detector, Segmentor
 
 ENGINES = ["openvino", "onnxruntime"]
@@ -94,7 +94,7 @@ def test_bf16():
 @pytest.mark.parametrize("backend", ["cudagraphs", "tensorrt"])
 def test_on_a_gpu(backend, dtype):
     """Shapes in turn, and more of them than graphs are kept."""
-    for package in RUNTIMES[backend].packages:
+    for package in BACKENDS[backend].packages:
         pytest.importorskip(package)
     model = segmentor().cuda()
     plain, deployed = model.deploy(dtype), model.deploy(dtype, backend=backend)
@@ -113,7 +113,7 @@ def test_on_a_gpu(backend, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_narrow_models_export_as_the_format_allows(dtype, tmp_path):
     """What TensorRT reads: weights and convolutions in the type, images and logits in float32."""
-    for package in EXPORTING:
+    for package in ONNX_PACKAGES:
         pytest.importorskip(package)
     import onnx
 
@@ -139,7 +139,7 @@ def test_an_engine_that_disagrees_is_refused():
 
 def test_auto_takes_the_fastest_that_is_installed(monkeypatch):
     have = {"onnx", "onnxscript", "onnxruntime", "openvino"}
-    monkeypatch.setattr(engines, "find_spec", lambda name: name in have or None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in have or None)
     assert choose("auto", torch.float32, CPU, False) == "openvino"
     assert choose("auto", torch.float64, CPU, False) == choose("auto", torch.float32, CPU, True) == "torch"
     assert choose("auto", torch.float32, torch.device("cuda"), False) == "torch"
@@ -161,7 +161,7 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch):
     ],
 )
 def test_what_an_engine_cannot_do(monkeypatch, backend, dtype, device, compile, message):
-    monkeypatch.setattr("xseg.deploy.onnx.require", lambda *_: None)
+    monkeypatch.setattr("xseg.deploy.engines.require", lambda *_: None)
     with pytest.raises(ValueError, match=message):
         choose(backend, dtype, torch.device(device), compile)
 

@@ -13,7 +13,8 @@ from heads import FCOS, ClassificationHead, FasterRCNN
 from heads.contract import Selection
 from heads.detection.boxes import select
 from xseg.deploy import onnx
-from xseg.deploy.onnx import agreement, detections_agree, export
+from xseg.deploy.agreement import agreement, detections_agree
+from xseg.deploy.onnx import export
 from xseg.models import Classifier, Detector
 
 for package in ("onnx", "onnxscript"):

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from xseg.benchmark.networks import our_deeplab, smp_deeplab, without_grad
 from xseg.benchmark.sections import Candidate, Scale, Section, installed
+from xseg.deploy.backends import BACKENDS
 from xseg.deploy.onnx import write_onnx
-from xseg.deploy.runtimes import DTYPES, EXPORTING, RUNTIMES, onnxruntime, openvino
+from xseg.deploy.runtimes import DTYPES, onnxruntime, openvino, runtime_of
 
 Nets = dict[tuple[str, str], Callable[[Tensor], object]]  # (library, precision) -> network on one image
 
@@ -41,7 +42,7 @@ def on_onnxruntime(depth: int) -> Nets:
 
 
 ENGINES = {"eager in a process of its own": smp_alone, "OpenVINO": on_openvino, "ONNX Runtime": on_onnxruntime}
-PACKAGES = {"OpenVINO": ("openvino", *EXPORTING), "ONNX Runtime": ("onnxruntime", *EXPORTING)}
+PACKAGES = {"OpenVINO": BACKENDS["openvino"].packages, "ONNX Runtime": BACKENDS["onnxruntime"].packages}
 
 
 def add_engines(section: Section, group: str, gflop: dict[str, float], plan: Scale) -> None:
@@ -66,15 +67,15 @@ def add_engines(section: Section, group: str, gflop: dict[str, float], plan: Sca
 def add_gpu_engines(section: Section, group: str, gflop: dict[str, float], plan: Scale) -> None:
     """In this process: the GPU does one after another."""
     images = torch.rand(plan.images, 3, plan.size, plan.size, device=plan.device)
-    for backend, runtime in RUNTIMES.items():
-        if runtime.device != plan.device or not all([installed(package, section) for package in runtime.packages]):
+    for backend, row in BACKENDS.items():
+        if row.device != plan.device or not all([installed(package, section) for package in row.packages]):
             continue
         nets = {
             ("ours", dtype): our_deeplab(plan.depth).eval().to(plan.device).deploy(dtype, backend=backend)
             for dtype in DTYPES
         }
-        if runtime.packages:
-            nets |= _exported(plan.depth, runtime.start, tuple(DTYPES), plan.device)
+        if row.packages:
+            nets |= _exported(plan.depth, runtime_of(backend), tuple(DTYPES), plan.device)
         for (library, precision), net in nets.items():
             dtype, name = str(DTYPES[precision]).removeprefix("torch."), f"{library}, {backend}, {precision}"
             run = partial(without_grad, net, images)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from xseg.deploy.agreement import agreement
+from xseg.deploy.backends import AUTO, BACKENDS, FASTEST, installed, require
 from xseg.deploy.form import EXAMPLE_HW
-from xseg.deploy.runtimes import DTYPES, RUNTIMES, Run
+from xseg.deploy.onnx import write_onnx
+from xseg.deploy.runtimes import DTYPES, Run, runtime_of
 
-FASTEST = ("openvino", "torch", "onnxruntime")  # on a CPU, as `xseg benchmark` measures them
-BACKENDS = ("torch", *RUNTIMES)
 # Of the largest value. On a GPU float32 is TensorFloat-32 by PyTorch's default, as precise as float16.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 32, as a model pads them
@@ -26,26 +26,25 @@ CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 
 
 def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool) -> str:
     """The backend that is meant, "auto" by what is installed; an error that says why it cannot be."""
-    if backend == "auto":
+    if backend == AUTO:
         if compile or device.type != "cpu" or dtype not in TOLERANCE:
             return "torch"
-        return next(name for name in FASTEST if name == "torch" or all(map(find_spec, RUNTIMES[name].packages)))
+        return next(name for name in FASTEST if installed(name))
     if backend not in BACKENDS:
-        raise ValueError(f"backend must be {', '.join(BACKENDS)} or auto, got {backend!r}")
+        raise ValueError(f"backend must be {', '.join(BACKENDS)} or {AUTO}, got {backend!r}")
     if backend == "torch":
         return backend
-    from xseg.deploy.onnx import require
-
-    runtime = RUNTIMES[backend]
-    if device.type != runtime.device:
-        where = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}[runtime.device]
+    row = BACKENDS[backend]
+    if device.type != row.device:
+        where = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}[row.device]
         raise ValueError(f"backend {backend} computes on {where}, the model is on {device}: move it, or take torch")
-    require(f"backend {backend}", *runtime.packages)
-    if compile and runtime.packages:
+    require(f"backend {backend}", *row.packages)
+    if compile and row.packages:
         raise ValueError(f"compile=True is torch.compile: for backend torch or cudagraphs, not {backend}")
-    if dtype not in runtime.dtypes:
-        names = " or ".join(name for name, known in DTYPES.items() if known in runtime.dtypes)
-        raise ValueError(f"backend {backend} computes in {names}, got {dtype}; torch computes in all")
+    if dtype not in [DTYPES[name] for name in row.precisions]:
+        raise ValueError(
+            f"backend {backend} computes in {' or '.join(row.precisions)}, got {dtype}; torch computes in all"
+        )
     return backend
 
 
@@ -54,23 +53,20 @@ def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
 
     On a CPU the model is float32 and its precision the backend's business; on a GPU it is in `dtype` already.
     """
-    from xseg.deploy.onnx import write_onnx
-
-    runtime, raw = RUNTIMES[backend], Raw(model.backbone, model.head)
+    row, raw, start = BACKENDS[backend], Raw(model.backbone, model.head), runtime_of(backend)
     device = next(raw.parameters()).device
     example = torch.rand(2, 3, *EXAMPLE_HW, device=device)
     with torch.no_grad():
         output = model.head(model.backbone(example))
-    if runtime.packages:
+    if row.packages:
         names = ["output"] if isinstance(output, Tensor) else list(output._fields)
         with tempfile.TemporaryDirectory(prefix="xseg-engine-") as folder:
             path = Path(folder) / "model.onnx"
             write_onnx(raw, path, (example,), ("images",), names, {})
-            run = runtime.start(path, dtype)
+            run = start(path, dtype)
     else:
-        run = runtime.start(raw)
-    tolerance = TOLERANCE[dtype if runtime.device == "cpu" else torch.float16]
-    compare(run, raw, backend, tolerance, device)
+        run = start(raw)
+    compare(run, raw, backend, TOLERANCE[dtype if row.device == "cpu" else torch.float16], device)
     model.backbone = Engine(run, model.backbone, type(output), backend)
     model.head = Rules(model.head, model.asked_of_head)
     return model
@@ -133,8 +129,6 @@ class Rules(nn.Module):
 @torch.no_grad()
 def compare(run: Run, raw: Raw, backend: str, tolerance: float, device: torch.device | str) -> None:
     """ValueError if the engine's outputs, of noise, are not PyTorch's."""
-    from xseg.deploy.onnx import agreement
-
     generator = torch.Generator().manual_seed(0)
     for count, height, width in CHECKED:
         images = (torch.rand(count, 3, height, width, generator=generator) * 2 - 1).to(device)

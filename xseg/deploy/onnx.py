@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xseg.deploy.agreement import agreement, detections_agree
+from xseg.deploy.backends import ONNX_PACKAGES, require
 from xseg.deploy.form import ExportForm
 
 CHECKED = ((1, 192, 256), (2, 257, 161))  # images, height, width
-TOLERANCE = 1e-3  # of the largest value
 
 
 def export(model: nn.Module, out: str | os.PathLike) -> list[str]:
@@ -35,7 +34,7 @@ def export(model: nn.Module, out: str | os.PathLike) -> list[str]:
         raise ValueError(f"{out}: an export is an .onnx file; give --out a name that ends so")
     if model.export_obstacle:
         raise ValueError(f"xseg export cannot take {model.export_obstacle}")
-    require("xseg export", "onnx", "onnxscript", "onnxruntime")
+    require("xseg export", *ONNX_PACKAGES, "onnxruntime")
     form = model.deploy("fp32").to("cpu").export_form()
     out.parent.mkdir(parents=True, exist_ok=True)
     unchecked = out.with_suffix(".unchecked.onnx")
@@ -115,32 +114,3 @@ def compare(form: ExportForm, path: Path, detections: bool) -> list[str]:
         line = detections_agree(outputs, expected, path) if detections else agreement(outputs[0], expected, path)
         lines.append(f"{count} x {height} x {width}: {line}")
     return lines
-
-
-def agreement(found: Tensor, expected: Tensor, what: object, tolerance: float = TOLERANCE) -> str:
-    """How well two outputs agree; ValueError if they do not."""
-    if found.shape != expected.shape:
-        raise ValueError(f"{what} gives {tuple(found.shape)} values where PyTorch gives {tuple(expected.shape)}")
-    if not expected.numel():
-        return "equal to PyTorch, nothing found"
-    largest = expected.abs().max().clamp(min=1e-12)
-    error = ((found.float() - expected.float()).abs().max() / largest).item()
-    if not error <= tolerance:
-        raise ValueError(f"{what} differs from PyTorch by {error:.1e} of the largest value, more than {tolerance}")
-    return f"equal to PyTorch to {error:.1e} of the largest value"
-
-
-def detections_agree(found: Sequence[Tensor], expected: Sequence[Tensor], what: object) -> str:
-    """`agreement` of the scores, and of the boxes and labels whose rank is not by chance, as no other scores alike."""
-    line = agreement(found[1], expected[1], what)
-    apart = F.pad(expected[1].diff().abs() > 1e-5, (1, 1), value=True)
-    clear = apart[1:] & apart[:-1]
-    boxes = agreement(*(torch.cat((b, n[:, None].to(b)), 1)[clear] for b, _, n in (found, expected)), what)
-    return f"scores {line}; {int(clear.sum())} boxes {boxes}"
-
-
-def require(what: str, *packages: str) -> None:
-    """ModuleNotFoundError that says what to install."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(f"{what} needs {', '.join(missing)}: pip install {' '.join(packages)}")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-EXPORTING = ("onnx", "onnxscript")
+from xseg.deploy.backends import BACKENDS
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of `backends.PRECISIONS`
 Run = Callable[[Tensor], Sequence[Tensor]]
 
 
@@ -163,18 +163,6 @@ class CudaGraphs:
         return graph, given, found
 
 
-class Runtime(NamedTuple):
-    """A backend beside PyTorch."""
-
-    start: Callable[[Path, torch.dtype], Run] | Callable[[nn.Module], Run]  # from an ONNX file if `packages` are needed
-    device: str
-    dtypes: tuple[torch.dtype, ...]
-    packages: tuple[str, ...] = ()
-
-
-RUNTIMES = {
-    "openvino": Runtime(openvino, "cpu", tuple(DTYPES.values()), ("openvino", *EXPORTING)),
-    "onnxruntime": Runtime(onnxruntime, "cpu", (torch.float32,), ("onnxruntime", *EXPORTING)),
-    "tensorrt": Runtime(TensorRT, "cuda", tuple(DTYPES.values()), ("tensorrt", *EXPORTING)),
-    "cudagraphs": Runtime(CudaGraphs, "cuda", tuple(DTYPES.values())),
-}
+def runtime_of(backend: str) -> Callable[[Path, torch.dtype], Run] | Callable[[nn.Module], Run]:
+    """What starts a backend: of an ONNX file and a dtype if it needs packages, else of a network."""
+    return globals()[BACKENDS[backend].runtime]
