@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from xseg.cli import build_parser
 from xseg.deploy import backends, runtimes
 from xseg.deploy.backends import BACKENDS, CHOICES, FASTEST, PRECISIONS, installed, require
 
@@ -29,3 +30,13 @@ def test_missing_packages_are_named(monkeypatch):
     require("this", "onnx")
     with pytest.raises(ModuleNotFoundError, match="this needs onnxscript: pip install onnx onnxscript"):
         require("this", "onnx", "onnxscript")
+
+
+def test_the_command_offers_the_table():
+    for command in (["predict", "weights", "image.png"], ["eval", "quickstart"]):
+        for name in CHOICES:
+            assert build_parser().parse_args([*command, "--backend", name]).backend == name
+        for name in PRECISIONS:
+            assert build_parser().parse_args([*command, "--deploy", name]).deploy == name
+        with pytest.raises(SystemExit):
+            build_parser().parse_args([*command, "--backend", "tflite"])

@@ -31,6 +31,8 @@ from xseg.cli.commands import (
     run_weights_convert,
     run_weights_list,
 )
+from xseg.deploy.backends import CHOICES as BACKENDS
+from xseg.deploy.backends import PRECISIONS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -268,12 +270,12 @@ def add_deploy_argument(command: argparse.ArgumentParser) -> None:
         "--deploy",
         nargs="?",
         const="fp32",
-        choices=("fp32", "bf16", "fp16"),
+        choices=PRECISIONS,
         help="fold BatchNorms and drop what only training needs, for speed; bf16 and fp16 compute in that",
     )
     command.add_argument(
         "--backend",
-        choices=("torch", "openvino", "onnxruntime", "tensorrt", "cudagraphs", "auto"),
+        choices=BACKENDS,
         help="what computes the deployed model, where installed; auto: the fastest (default: torch); means --deploy",
     )
 
