@@ -145,7 +145,7 @@ def test_uncounted_weights_predict_but_do_not_train():
     model = classifier(class_weights="balanced").eval()
     data = model.data_preprocessor(batch(0))
     assert model(**data, mode="predict")[0]["scores"].sum().item() == pytest.approx(1)
-    with pytest.raises(ValueError, match=r"counted by xseg\.train"):
+    with pytest.raises(ValueError, match=r"resolved by xseg\.train"):
         model(**data, mode="loss")
 
 

@@ -128,7 +128,7 @@ def test_dice_is_smps(num_classes):
 
 def test_balanced_weights_want_counting():
     loss = CrossEntropy(class_weights="balanced")  # a model that only predicts can be built
-    with pytest.raises(ValueError, match=r"counted by xseg\.train"):
+    with pytest.raises(ValueError, match=r"resolved by xseg\.train"):
         loss(LOGITS, MASKS)
     with pytest.raises(ValueError, match="one number a class or 'balanced', got 'median'"):
         CrossEntropy(class_weights="median")

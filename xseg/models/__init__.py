@@ -1,4 +1,4 @@
-"""Models and what they are made of. Importing this registers every public class by name in mmengine's MODELS."""
+"""Models, backbones, heads and losses. Importing this package registers each public class in mmengine's MODELS."""
 
 import mmengine.registry  # noqa: F401  # register() needs it
 

@@ -1,4 +1,4 @@
-"""Classifier: a backbone and a classification head as one mmengine model with three modes."""
+"""Classifier: a model for image classification, with one label or several."""
 
 from __future__ import annotations
 
@@ -17,28 +17,25 @@ from xseg.models.model import Model
 
 
 class Classifier(Model):
-    """Image classification: one label an image, or with `multi_label` any number of them.
+    """Image classification: one label per image, or any number of labels with `multi_label`.
 
     `forward(images, samples, mode)` by mode:
         "loss": dict(loss_ce), for training; a sample's `label` is its class index. With `multi_label` dict(loss_bce),
             and `label` is a (num_classes,) tensor of 0 and 1.
-        "predict": one dict(scores=(num_classes,) probabilities, meta) a sample; they sum to 1 unless `multi_label`.
+        "predict": for each sample dict(scores=(num_classes,) probabilities, meta). They sum to 1 unless `multi_label`.
         "tensor": logits (N, num_classes) of normalised images.
 
     Args:
-        backbone: a module by contract, or the config of one; its deepest level is classified.
-        head: the config of a head; its `in_channels` and `in_strides` come from the backbone.
-        preprocessor: mean and std; default Xception's.
-        crop_size: of the square that `predict` cuts out of the middle, in pixels.
-        crop_share: which share of the shorter edge that square covers.
-        label_smoothing: share of the probability spread over all classes; with `multi_label` over yes and no.
-        class_weights: one factor a class in the loss, whose mean is weighted by them too. "balanced" in a config is
-            replaced by `xseg.data.balance.balanced_label_weights` of the training data when training
-            starts.
-        mixup, cutmix: alpha of their Beta distributions, 0 for none; with both, every batch takes one by chance
+        backbone: see `Model`; its deepest map is classified.
+        head, preprocessor, channels_last, compiled: see `Model`.
+        crop_size: edge in pixels of the centre crop that `predict` classifies.
+        crop_share: the share of the image's shorter edge that the crop covers; the image is resized accordingly.
+        label_smoothing: share of the probability that is spread over all classes; with `multi_label` over yes and no.
+        class_weights: one factor per class in the loss; the mean is weighted by the factors too. When training starts,
+            "balanced" in a config is replaced by `xseg.data.balance.balanced_label_weights` of the training data.
+        mixup, cutmix: alpha of their Beta distributions, 0 for none. With both, each batch uses one of them at random
             (Zhang et al. 2017, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899).
         multi_label: sigmoid and binary cross-entropy instead of softmax and cross-entropy.
-        channels_last, compiled: as of `Model`.
     """
 
     head_contract = ClassifierHead
@@ -60,7 +57,7 @@ class Classifier(Model):
     ):
         super().__init__(backbone, head, preprocessor, channels_last, compiled)
         self.crop_size, self.crop_share, self.label_smoothing = crop_size, crop_share, label_smoothing
-        self.uncounted = isinstance(class_weights, str)  # as in a model that is only to predict
+        self.uncounted = isinstance(class_weights, str)  # a model that only predicts
         if self.uncounted and class_weights != "balanced":
             raise ValueError(f"class_weights must be one number a class or 'balanced', got {class_weights!r}")
         if class_weights is not None and not self.uncounted and len(class_weights) != self.num_classes:
@@ -88,7 +85,9 @@ class Classifier(Model):
 
     def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
         if self.uncounted:
-            raise ValueError("class_weights='balanced' are counted by xseg.train; elsewhere give one number a class")
+            raise ValueError(
+                "class_weights='balanced' is resolved by xseg.train only; elsewhere give one number a class"
+            )
         targets = self.targets(samples).to(images.device)  # (N, num_classes)
         images, targets = self.mix(images, targets)
         logits = self.logits(images).float()
@@ -114,7 +113,7 @@ class Classifier(Model):
         return F.one_hot(labels, self.num_classes).float()
 
     def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Every image, and its targets, with a part of the one before it in the batch; without mixing, as they are."""
+        """Mix every image and its targets with the previous one of the batch, by mixup or cutmix if configured."""
         if not self.mixing:
             return images, targets
         return self.mixing[int(torch.randint(len(self.mixing), ()))](images, targets)
@@ -129,7 +128,7 @@ class Classifier(Model):
         return ClassificationResult(scores, self.classes, path, self.multi_label, image)
 
     def crop(self, image: Tensor) -> Tensor:
-        """The middle square that is classified; a config's `CentreCrop` cuts the same one for evaluation."""
+        """The centre crop that is classified, the same as `CentreCrop` in a config cuts for evaluation."""
         from xseg.data.transforms.labels import centre_crop
 
         return centre_crop(image, self.crop_size, self.crop_share)
@@ -141,9 +140,9 @@ class Classifier(Model):
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor, label_smoothing: float) -> Tensor:
-    """Mean cross-entropy of (N, C) logits and (N, C) probabilities, weighted by the classes' weights.
+    """Mean cross-entropy of logits (N, C) and target probabilities (N, C), weighted by `class_weights` (C,).
 
-    Where every row of the targets is one class it equals torch's for class indices; torch's own for probabilities
+    For one-hot targets it equals torch's cross-entropy of class indices. torch's cross-entropy of probabilities
     divides by N instead of by the sum of the weights.
     """
     total = F.cross_entropy(logits, targets, class_weights, reduction="sum", label_smoothing=label_smoothing)

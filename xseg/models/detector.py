@@ -1,4 +1,4 @@
-"""Detector: a backbone and a detection head as one mmengine model with three modes."""
+"""Detector: a model for object detection and instance segmentation."""
 
 from __future__ import annotations
 
@@ -19,25 +19,21 @@ from xseg.models.preprocessor import right_below
 
 
 class Detector(Model):
-    """Object detection: boxes_xyxy, scores, labels and perhaps masks in the pixels of the original image.
+    """Object detection: boxes, scores, labels and, with some heads, masks, in pixels of the original image.
 
     `forward(images, samples, mode)` by mode:
-        "loss": dict of scalar losses, for training; samples hold boxes_xyxy, labels, iscrowd and perhaps masks in the
-            pixels of the images, which the training pipeline has resized.
-        "predict": one dict(boxes_xyxy (K, 4), scores (K,), labels (K,), meta) a sample, with a head that gives masks
-            also masks, K run lengths (see `xseg.data.read.rle`), so that memory does not grow with image and
-            detections.
+        "loss": dict of scalar losses, for training. Samples hold boxes_xyxy, labels, and optionally iscrowd and masks,
+            in pixels of the images that the training pipeline has resized.
+        "predict": for each sample dict(boxes_xyxy (K, 4), scores (K,), labels (K,), meta). A head with masks adds
+            masks, K run lengths (see `xseg.data.read.rle`), whose memory does not grow with the image.
         "tensor": the head's raw output for normalised images.
 
     Args:
-        backbone: a module by contract, or the config of one.
-        head: the config of a detection head (`RetinaNet`, `MaskRCNN`, …); its `in_channels` and `in_strides` come from
-            the backbone. `forward(features)` gives its raw output, which `loss(output, targets)` and `decode(output,
-            sizes_hw, selection)` read; only these two know objects and sizes of the images.
-        preprocessor: mean and std; default Xception's.
-        size: (shortest, longest) edge in pixels to which images are resized for prediction, or None for as they are.
+        backbone, preprocessor, channels_last, compiled: see `Model`.
+        head: a detection head (`RetinaNet`, `MaskRCNN`, …) or its config. `forward(features)` returns its raw output;
+            only `loss(output, targets)` and `decode(output, sizes_hw, selection)` read it.
+        size: (shortest, longest) edge in pixels to which images are resized for prediction; None keeps their size.
         selection: dict of `heads.contract.Selection`: score_threshold, nms_iou, topk, max_detections.
-        channels_last, compiled: as of `Model`.
     """
 
     head_contract = DetectionHead
@@ -77,8 +73,8 @@ class Detector(Model):
 
     def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
         inputs, sizes = fit(self, images, samples)
-        found = self.head.decode(self.raw(inputs), sizes, self.selection)
-        return in_original_pixels(found, sizes, samples)
+        detections = self.head.decode(self.raw(inputs), sizes, self.selection)
+        return in_original_pixels(detections, sizes, samples)
 
     def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         from xseg.results import DetectionResult
@@ -96,7 +92,7 @@ class Detector(Model):
 
 
 def target_of(sample: dict) -> Target:
-    """The objects of a sample that are to be found: no crowds. ValueError for a box without area."""
+    """The objects of a sample, without crowds. ValueError for a box without area."""
     boxes, labels, masks = sample["boxes_xyxy"].float(), sample["labels"], sample.get("masks")
     if (crowd := sample.get("iscrowd")) is not None:
         kept = ~crowd.bool()
@@ -109,12 +105,12 @@ def target_of(sample: dict) -> Target:
 
 
 def fit(model: Model, images: Tensor, samples: Sequence[dict]) -> tuple[Tensor, list[tuple[int, int]]]:
-    """A batch with its images resized as `model.size` says and padded right and below as the model needs them.
+    """Resize the images of a batch to `model.size` and pad them right and below to `model.padded_hw`.
 
     Args:
-        images: (N, 3, H, W), normalised; a sample's `input_hw` is the size of its image, the rest is padding.
+        images: (N, 3, H, W), normalised. A sample's `input_hw` is the size of its image; the rest is padding.
 
-    Returns: the new batch, and the size of each image in it.
+    Returns: the new batch, and the size (height, width) of each image in it.
     """
     fitted = [image[:, :h, :w] for image, (h, w) in zip(images, (s["input_hw"] for s in samples), strict=True)]
     if model.size is not None:
@@ -125,23 +121,22 @@ def fit(model: Model, images: Tensor, samples: Sequence[dict]) -> tuple[Tensor, 
 
 
 def in_original_pixels(
-    found: Sequence[Instances], sizes: Sequence[Sequence[int]], samples: Sequence[dict]
+    detections: Sequence[Instances], sizes: Sequence[Sequence[int]], samples: Sequence[dict]
 ) -> list[dict]:
-    """Detections in images of `sizes` -> results in the pixels of the originals, as `Detector` predicts them."""
+    """Scale the detections of resized images of `sizes` to the original images; one dict per sample, see `Detector`."""
     results = []
-    for detections, sample, (height, width) in zip(found, samples, sizes, strict=True):
+    for instances, sample, (height, width) in zip(detections, samples, sizes, strict=True):
         full_h, full_w = sample.get("meta", {}).get("size_hw", sample["input_hw"])
-        scale = detections.boxes_xyxy.new_tensor([full_w / width, full_h / height] * 2)
-        boxes = detections.boxes_xyxy * scale
-        result = {"boxes_xyxy": boxes, "scores": detections.scores, "labels": detections.labels}
-        if detections.masks is not None:
-            result["masks"] = paste_run_lengths(detections.masks, boxes, (full_h, full_w))
+        boxes = instances.boxes_xyxy * instances.boxes_xyxy.new_tensor([full_w / width, full_h / height] * 2)
+        result = {"boxes_xyxy": boxes, "scores": instances.scores, "labels": instances.labels}
+        if instances.masks is not None:
+            result["masks"] = paste_run_lengths(instances.masks, boxes, (full_h, full_w))
         results.append({**result, "meta": sample.get("meta", {})})
     return results
 
 
 def paste_run_lengths(masks: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int]) -> list[dict]:
-    """Probabilities (K, S, S) in the cells of boxes (K, 4) -> K run-length masks of the image, one object at a time."""
+    """Mask probabilities (K, S, S) in the cells of boxes (K, 4) -> K run-length masks of an image of `size_hw`."""
     from xseg.data.read.rle import encode_region
 
     regions = paste(masks.float().cpu(), boxes_xyxy.float().cpu(), size_hw)
@@ -149,7 +144,7 @@ def paste_run_lengths(masks: Tensor, boxes_xyxy: Tensor, size_hw: Sequence[int])
 
 
 def resize_edges(image: Tensor, shortest: int, longest: int) -> Tensor:
-    """(C, H, W) so that the shorter edge is `shortest`, unless the longer one would exceed `longest`."""
+    """Resize (C, H, W) so that the shorter edge is `shortest`, or less if the longer one would exceed `longest`."""
     size = image.shape[-2:]
     scale = min(shortest / min(size), longest / max(size))
     fitted = [max(1, round(edge * scale)) for edge in size]

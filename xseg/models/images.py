@@ -1,4 +1,4 @@
-"""Every kind of image that `Model.predict` takes, as one kind of tensor."""
+"""Convert every kind of image that `Model.predict` accepts to one kind of tensor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def as_image(image: Image) -> Tensor:
-    """(3, H, W) uint8 RGB of one image, where a tensor lies; what it may be stands at `Model.predict`."""
+    """One image as (3, H, W) uint8 RGB; a tensor stays on its device. `Model.predict` lists the accepted kinds."""
     from PIL import Image as pil
 
     from xseg.data.read.images import read_image
@@ -49,7 +49,7 @@ def as_image(image: Image) -> Tensor:
 
 
 def _pil_pixels(image) -> np.ndarray:
-    """As `read_image` reads the file of a PIL image: turned by its EXIF, 16 bits scaled to 8, no transparency."""
+    """Pixels of a PIL image, as `read_image` reads its file: rotated by EXIF, 16 bits scaled to 8, no transparency."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)

@@ -1,6 +1,6 @@
-"""How a network's logits become one label a pixel: whole images or windows, several scales, flipping.
+"""Inference: from a network's logits to one label per pixel, with windows, several scales and flipping.
 
-Papers: multi-scale and flip as in Chen et al. 2018 (arXiv:1802.02611), Section 4.
+Source: multi-scale and flip as in Chen et al. 2018 (arXiv:1802.02611), Section 4.
 """
 
 import math
@@ -13,27 +13,27 @@ from torch import Tensor
 
 from heads.kernels.upsampling import CoarseLogits, Upsampling, labels_of, scores_of, winners
 
-Network = Callable[[Tensor], CoarseLogits]  # (N, 3, H, W) -> logits of any size that cover H x W
+Network = Callable[[Tensor], CoarseLogits]  # (N, 3, H, W) -> logits of any resolution that cover H x W
 
 
 @dataclass
 class Inference:
-    """Labels of whole images or, with `window_hw`, of overlapping windows whose scores are averaged.
+    """Predict the labels of whole images or, with `window_hw`, of overlapping windows whose scores are averaged.
 
     Windows bound the memory: scores are kept for one row of windows at a time, never for the whole image. Each image
-    or window is seen at every scale and, with `flip`, mirrored as well; the probabilities of these are averaged.
+    or window is computed at every scale and, with `flip`, also mirrored; their probabilities are averaged.
 
     Args:
-        window_hw: of a window in pixels; None for the whole image.
-        overlap: share of a window that the next one repeats.
-        scales: by which each image or window is resized.
+        window_hw: size of a window in pixels; None for the whole image.
+        overlap: minimum share of a window that overlaps the next one.
+        scales: factors by which each image or window is resized.
         flip: average with the mirrored image.
-        min_size_hw: images are padded (with the mean, right and below) to at least this, as DeepLab evaluates VOC at
-            513 x 513.
-        longest: resize images so that the longer side has this many pixels, and the labels back (nearest), as DeepLab
-            evaluates ADE20K; before anything else.
-        align_corners: of the resizing between scales. True as TensorFlow's: 513 pixels become 257 at scale 0.5, and
-            nothing is smoothed before. False: 513 become 256, smoothed.
+        min_size_hw: pad images to at least this size, right and below, with the mean colour. DeepLab evaluates VOC at
+            513 x 513 this way.
+        longest: first resize images so that the longer side has this many pixels; the labels are resized back
+            (nearest). DeepLab evaluates ADE20K this way.
+        align_corners: how images are resized between scales. True as in TensorFlow: 513 pixels become 257 at scale
+            0.5, without smoothing. False: 513 pixels become 256, with smoothing.
     """
 
     window_hw: Sequence[int] | None = None
@@ -62,14 +62,14 @@ class Inference:
         return F.interpolate(labels, size, mode="nearest-exact").squeeze(1)
 
     def largest_hw(self, size_hw: Sequence[int]) -> tuple[int, int]:
-        """Of images of a size, the largest part or resized form that the network sees at once."""
+        """The largest input that the network computes at once for images of this size."""
         seen = [max(least, size) for least, size in zip(self.min_size_hw, self._fitted(size_hw), strict=True)]
         if self.window_hw is not None:
             seen = [min(window, size) for window, size in zip(self.window_hw, seen, strict=True)]
         return tuple(math.ceil(size * max(self.scales)) for size in seen)
 
     def _fitted(self, size_hw: Sequence[int]) -> list[int]:
-        """A size whose longer side is `longest`, if that is given."""
+        """The size scaled so that its longer side is `longest`; unchanged without `longest`."""
         if self.longest is None:
             return list(size_hw)
         return [max(1, round(size * self.longest / max(size_hw))) for size in size_hw]
@@ -87,7 +87,7 @@ class Inference:
         return labels[:, :height, :width]
 
     def views(self, network: Network, images: Tensor) -> list[Upsampling]:
-        """Coarse logits at every scale, plain and mirrored, and how each becomes a map of the images' size."""
+        """Coarse logits at every scale, plain and mirrored, each with its upsampling to the size of the images."""
         views = []
         size = images.shape[-2:]
         for scale in self.scales:
@@ -105,12 +105,12 @@ class Inference:
         return F.interpolate(images, size, mode="bilinear", antialias=True)
 
     def _slide(self, network: Network, images: Tensor) -> Tensor:
-        """Rows of windows from top to bottom; a pixel row is decided as soon as no window below covers it."""
+        """Labels from rows of windows, top to bottom; a pixel row is final once no later window covers it."""
         count, _, height, width = images.shape
         window_h, window_w = min(self.window_hw[0], height), min(self.window_hw[1], width)
         labels = images.new_empty((count, height, width), dtype=torch.uint8)
         tops = list(starts(height, window_h, self.overlap))
-        strip = None  # scores of the windows above, for the rows that the next ones see too
+        strip = None  # summed scores of the pixel rows that the next row of windows covers too
         for top, following in zip(tops, [*tops[1:], height], strict=True):
             row, hits = None, images.new_zeros(width)
             for left in starts(width, window_w, self.overlap):
@@ -129,7 +129,7 @@ class Inference:
 
 
 def starts(size: int, window: int, overlap: float) -> Iterator[int]:
-    """Left edges of the windows that cover `size` pixels with at least this overlap, evenly spread."""
+    """First pixels of evenly spread windows that cover `size` pixels with at least this overlap."""
     step = max(1, int(window * (1 - overlap)))
     count = -(-(size - window) // step) + 1
     return (round(index * (size - window) / max(count - 1, 1)) for index in range(count))

@@ -1,4 +1,4 @@
-"""JointModel: segmentation and detection on one trunk, as one mmengine model with three modes."""
+"""JointModel: segmentation and detection with one backbone."""
 
 from __future__ import annotations
 
@@ -22,28 +22,27 @@ from xseg.models.segmentor import pixel_losses
 
 
 class JointModel(Model):
-    """A class for every pixel and the objects of some of the classes, the things; with masks both as one panoptic map.
+    """A class for each pixel, and boxes for the classes that are things. With instance masks, also a panoptic map.
 
     `forward(images, samples, mode)` by mode:
-        "loss": dict of scalar losses of both heads; samples hold what `Segmentor` and `Detector` learn from.
-        "predict": one dict(mask, boxes_xyxy, scores, labels, meta) a sample, in the pixels of the original image as
-            these two predict them; with a detection head that gives masks also masks and panoptic
+        "loss": dict of scalar losses of both heads; samples hold the targets of `Segmentor` and `Detector`.
+        "predict": for each sample dict(mask, boxes_xyxy, scores, labels, meta), as `Segmentor` and `Detector` predict
+            them, in pixels of the original image. A detection head with masks adds masks and panoptic
             (`heads.panoptic.Panoptic`).
         "tensor": (logits (N, num_classes, H, W), the detection head's raw output) of normalised images.
 
-    The backbone runs once an image, for both heads.
+    The backbone runs once per image, for both heads.
 
     Args:
-        backbone: a module by contract, or the config of one.
-        head: the config of a segmentation head.
-        detection_head: the config of a detection head.
-        things: the class, as `head` counts, of each label of `detection_head`; from the data set where it is not given.
-        detection_from: the first of the backbone's maps that `detection_head` reads; `head` reads all.
-        losses: of the pixels, as of `Segmentor`.
-        preprocessor: mean and std; default Xception's.
-        size, selection: as of `Detector`.
+        backbone, preprocessor, channels_last, compiled: see `Model`.
+        head: a segmentation head or its config.
+        detection_head: a detection head or its config.
+        things: for each label of `detection_head`, the index of its class in `head`. A config may leave this to the
+            data set.
+        detection_from: index of the first map of the backbone that `detection_head` reads; `head` reads all maps.
+        losses: losses of the pixels, see `Segmentor`.
+        size, selection: see `Detector`.
         merging: dict of `heads.panoptic.Merging`: score_threshold, overlap, min_stuff_area.
-        channels_last, compiled: as of `Model`.
     """
 
     head_contract = SegmentationHead
@@ -91,26 +90,26 @@ class JointModel(Model):
         return logits[..., : images.shape[-2], : images.shape[-1]], raw
 
     def raw(self, images: Tensor) -> tuple[Tensor, object]:
-        """The segmentation head's logits at its own size, and the detection head's output."""
+        """Logits of the segmentation head at its own resolution, and the raw output of the detection head."""
         features = self.maps(images)
         return self.head(features), self.detection_head(features[self.detection_from :])
 
     def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
-        """Losses of both heads, by the names that they have in `Segmentor` and `Detector`."""
+        """Losses of both heads, named as in `Segmentor` and `Detector`."""
         padded = self.padded(images)
         masks = torch.stack([sample["mask"] for sample in samples])
         masks = F.pad(masks, right_below(masks, *padded.shape[-2:]), value=255)
         features = self.maps(padded)
         pixels = pixel_losses(self.head, self.losses, features, masks)
-        found = self.detection_head(features[self.detection_from :])
-        objects = self.detection_head.loss(found, [target_of(sample) for sample in samples])
+        output = self.detection_head(features[self.detection_from :])
+        objects = self.detection_head.loss(output, [target_of(sample) for sample in samples])
         return named_terms([*pixels.items(), *objects.items()])
 
     def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
         padded, sizes = fit(self, images, samples)
         logits, raw = self.raw(padded)
-        found = self.detection_head.decode(raw, sizes, self.selection)
-        results = in_original_pixels(found, sizes, samples)
+        detections = self.detection_head.decode(raw, sizes, self.selection)
+        results = in_original_pixels(detections, sizes, samples)
         for result, own, sample, size_hw in zip(results, logits.split(1), samples, sizes, strict=True):
             full_hw = sample.get("meta", {}).get("size_hw", sample["input_hw"])
             fine = CoarseLogits(own, padded.shape[-2:], size_hw, self.align_corners).upsampling()
@@ -120,11 +119,11 @@ class JointModel(Model):
         return results
 
     def merged(self, result: dict):
-        """The `Panoptic` of a result with masks."""
+        """The panoptic map (`heads.panoptic.Panoptic`) of a result with masks."""
         from xseg.data.read.rle import decode_masks
 
         mask = result["mask"]
-        count = int((result["scores"] >= self.merging.score_threshold).sum())  # the surest stand first
+        count = int((result["scores"] >= self.merging.score_threshold).sum())  # sorted by falling score
         masks = decode_masks(result["masks"][:count], mask.shape).to(mask.device)
         labels = torch.tensor(self.things, device=mask.device)[result["labels"][:count]]
         return merge(mask, masks, labels, self.things, self.merging.overlap, self.merging.min_stuff_area)

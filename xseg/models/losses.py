@@ -1,8 +1,8 @@
-"""Losses of segmentation logits against class masks; a config lists them, and their weighted sum is trained.
+"""Losses of segmentation logits against class masks. A config lists them; training minimises their weighted sum.
 
-All take logits (N, C, h, w), upsampled bilinearly if they are coarser than their masks (N, H, W), integers; they leave
-out the pixels of `ignore_index`, and give 0 where no pixel is left. Cross-entropy, hard-pixel mining and Dice are here
-and never store upsampled logits; `SmpLoss`, which does, brings the others of segmentation-models-pytorch.
+Each loss takes logits (N, C, h, w) and integer masks (N, H, W); coarser logits are upsampled bilinearly. Pixels of
+`ignore_index` do not count, and a loss without any other pixel is 0. Cross-entropy, hard-pixel mining and Dice never
+store upsampled logits. `SmpLoss` does; it offers the other losses of segmentation-models-pytorch.
 """
 
 import inspect
@@ -16,11 +16,11 @@ from heads.kernels.upsampling import upsample, wide
 
 
 def weighted_losses(losses: Sequence[nn.Module], logits: Tensor, masks: Tensor, align_corners: bool) -> list[Tensor]:
-    """Each loss times its weight; all that are functions of `PixelScores` share one pass over the pixels."""
+    """Each loss times its weight. The `PixelLoss`es share one pass over the pixels."""
     shared: dict[int, PixelScores] = {}
-    of_scores = [loss for loss in losses if isinstance(loss, PixelLoss)]
-    for void in {loss.ignore_index for loss in of_scores}:
-        class_sums = any(loss.class_sums for loss in of_scores if loss.ignore_index == void)
+    pixel_losses = [loss for loss in losses if isinstance(loss, PixelLoss)]
+    for void in {loss.ignore_index for loss in pixel_losses}:
+        class_sums = any(loss.class_sums for loss in pixel_losses if loss.ignore_index == void)
         shared[void] = pixel_scores(logits, masks, align_corners, void, class_sums)
     values = []
     for loss in losses:
@@ -33,9 +33,9 @@ def weighted_losses(losses: Sequence[nn.Module], logits: Tensor, masks: Tensor, 
 
 
 def named_terms(terms: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """(name, value) of each term of a loss -> one entry a term; a name that comes again gets _2, _3, …
+    """A dict of (name, value) terms; a repeated name gets the suffix _2, _3, …
 
-    mmengine trains the sum of all entries whose name holds "loss".
+    mmengine minimises the sum of all entries whose name contains "loss".
     """
     named: dict[str, Tensor] = {}
     for name, value in terms:
@@ -48,13 +48,14 @@ def named_terms(terms: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class PixelLoss(nn.Module):
-    """A loss that is a function `of` the softmax statistics of upsampled logits.
+    """A loss that is computed by `of` from the softmax statistics of the upsampled logits.
 
     Args:
-        weight: of this loss in the sum.
+        weight: factor of this loss in the sum.
+        ignore_index: label of the pixels that do not count.
     """
 
-    class_sums = False  # whether it needs those of `PixelScores`
+    class_sums = False  # whether it reads `PixelScores.class_sums`
 
     def __init__(self, weight: float, ignore_index: int):
         super().__init__()
@@ -64,6 +65,7 @@ class PixelLoss(nn.Module):
         return self.of(pixel_scores(logits, masks, align_corners, self.ignore_index, self.class_sums))
 
     def of(self, scores: PixelScores) -> Tensor:
+        """The loss () of the statistics of a batch."""
         raise NotImplementedError
 
 
@@ -71,10 +73,10 @@ class CrossEntropy(PixelLoss):
     """Mean cross-entropy over the labelled pixels.
 
     Args:
-        weight: of this loss in the sum.
-        class_weights: one factor a class; the mean is then weighted by them too, as torch does. "balanced" in a config
-            is replaced by `xseg.data.balance.balanced_weights` of the training data when training starts.
-        label_smoothing: share of the probability spread over all classes.
+        weight: factor of this loss in the sum.
+        class_weights: one factor per class; the mean is weighted by the factors too, as in torch. When training
+            starts, "balanced" in a config is replaced by `xseg.data.balance.balanced_weights` of the training data.
+        label_smoothing: share of the probability that is spread over all classes.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class CrossEntropy(PixelLoss):
     ):
         super().__init__(weight, ignore_index)
         self.label_smoothing = label_smoothing
-        self.uncounted = isinstance(class_weights, str)  # as in a model that is only to predict
+        self.uncounted = isinstance(class_weights, str)  # a model that only predicts
         if self.uncounted and class_weights != "balanced":
             raise ValueError(f"class_weights must be one number a class or 'balanced', got {class_weights!r}")
         weights = None if class_weights is None or self.uncounted else torch.tensor(class_weights, dtype=torch.float32)
@@ -97,9 +99,11 @@ class CrossEntropy(PixelLoss):
         return losses.sum() / weights.sum().clamp(min=1e-12)
 
     def pixel_losses(self, scores: PixelScores) -> tuple[Tensor, Tensor]:
-        """Weighted cross-entropies (N, H, W) and the weights of the pixels, both 0 where void."""
+        """Weighted cross-entropies (N, H, W) and weights of the pixels (N, H, W); both are 0 for void pixels."""
         if self.uncounted:
-            raise ValueError("class_weights='balanced' are counted by xseg.train; elsewhere give one number a class")
+            raise ValueError(
+                "class_weights='balanced' is resolved by xseg.train only; elsewhere give one number a class"
+            )
         weights = scores.valid.to(scores.truth.dtype)
         if self.class_weights is not None:
             weights = weights * self.class_weights.to(weights)[scores.labels.long()]
@@ -115,8 +119,8 @@ class CrossEntropy(PixelLoss):
 class OhemCrossEntropy(CrossEntropy):
     """Cross-entropy over the hard pixels only: online hard example mining.
 
-    A pixel is hard if its class has a probability under `threshold`; if fewer than `min_kept` of the labelled pixels
-    are, the hardest ones make up that share.
+    A pixel is hard if its true class has a probability below `threshold`. At least the share `min_kept` of the
+    labelled pixels is used: the hardest ones if fewer are below the threshold.
 
     Source: Shrivastava et al. 2016 (arXiv:1604.03540), per pixel as in Wu et al. 2016 (arXiv:1605.06885).
     """
@@ -141,9 +145,10 @@ class OhemCrossEntropy(CrossEntropy):
 
 
 class Dice(PixelLoss):
-    """Mean over the classes of 1 - Dice, counted over the labelled pixels of the whole batch; an absent class costs 0.
+    """Mean of 1 - Dice over the classes, counted over the labelled pixels of the whole batch; 0 for absent classes.
 
-    Every class weighs the same, however few its pixels. Equal to segmentation-models-pytorch's `DiceLoss`.
+    Every class has the same weight, regardless of its number of pixels. Equal to segmentation-models-pytorch's
+    `DiceLoss`.
 
     Source: Milletari et al. 2016 (arXiv:1606.04797), with the plain sums of Sudre et al. 2017 in the denominator.
     """
@@ -165,9 +170,10 @@ class SmpLoss(nn.Module):
     """A multi-class loss of segmentation-models-pytorch: `SmpLoss("Lovasz")`, "Focal", "Tversky", "Jaccard", …
 
     Args:
-        name: of the loss, without "Loss".
-        weight: of this loss in the sum.
-        options: of that loss, as `gamma=2.0` for "Focal"; an unknown one is refused with the list of those it has.
+        name: name of the loss in smp, without "Loss".
+        weight: factor of this loss in the sum.
+        ignore_index: label of the pixels that do not count.
+        options: arguments of that loss, such as `gamma=2.0` for "Focal". ValueError lists the arguments it has.
     """
 
     def __init__(self, name: str, weight: float = 1.0, ignore_index: int = 255, **options):
@@ -189,7 +195,7 @@ class SmpLoss(nn.Module):
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         if not (masks != self.ignore_index).any():
-            return logits.sum() * 0  # several of smp's losses divide by the number of labelled pixels
+            return logits.sum() * 0  # several losses of smp divide by the number of labelled pixels
         return self.loss(logits.float(), masks)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a segmentation takes, and windows where the whole image would take more than is free."""
+"""Estimate the memory of a segmentation, and use windows if the whole image needs more than is free."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from torch.utils._pytree import tree_leaves
 from xseg.engine import free_memory
 from xseg.models.inference import Inference
 
-PROBE_HW = (512, 512)  # of the image without values by which a network is measured
-IMAGE_BYTES = 64  # a pixel: the image as bytes, normalised, padded twice and in channels-last memory, and its labels
-AT_MOST = 4096  # bytes a pixel that no network of ours takes: an image that fits then needs no measuring
-SHARE = 0.9  # of the free memory that may be planned for
-WINDOWS = (1024, 512, 256)  # edges of the windows tried, in pixels
+PROBE_HW = (512, 512)  # size of the image without values on which a network is measured
+IMAGE_BYTES = 64  # per pixel: image as bytes, normalised, padded twice, in channels-last memory, and its labels
+AT_MOST = 4096  # bytes per pixel, above all our networks: an image that fits with this needs no measurement
+SHARE = 0.9  # usable share of the free memory
+WINDOWS = (1024, 512, 256)  # edges in pixels of the windows to try, the largest first
 
 
 def fitting(model: nn.Module, images: Tensor) -> Inference:
-    """The model's inference, or one in windows if these images (N, 3, H, W) as a whole would not fit; a log says so."""
+    """The model's inference, or one with windows (logged as a warning) if images (N, 3, H, W) do not fit as a whole."""
     inference, (count, _, *size_hw) = model.inference, images.shape
     free = SHARE * free_memory(images.device)
     pixels = count * max(math.prod(size_hw), math.prod(inference.largest_hw(size_hw)))
@@ -50,21 +50,21 @@ def fitting(model: nn.Module, images: Tensor) -> Inference:
 
 
 def bytes_needed(model: nn.Module, inference: Inference, count: int, size_hw: Sequence[int]) -> int:
-    """Bytes that mode "predict" of `count` images of a size takes beside the weights, at its peak."""
+    """Peak memory in bytes, without the weights, of mode "predict" for `count` images of a size."""
     network = math.prod(inference.largest_hw(size_hw)) * bytes_per_pixel(model)
     scores = 0
-    if inference.window_hw is not None:  # those of a row of windows, of the row above, and of a window
+    if inference.window_hw is not None:  # scores of a row of windows, of the row above, and of one window
         scores = 3 * 4 * model.num_classes * min(inference.window_hw[0], size_hw[0]) * size_hw[1]
     return round(count * (network + scores + math.prod(size_hw) * IMAGE_BYTES))
 
 
-_MEASURED: WeakKeyDictionary[nn.Module, dict[int, float]] = WeakKeyDictionary()  # backbone -> by its output stride
+_MEASURED: WeakKeyDictionary[nn.Module, dict[int, float]] = WeakKeyDictionary()  # backbone -> {largest stride: bytes}
 
 
 def bytes_per_pixel(model: nn.Module) -> float:
-    """Bytes of the tensors that live at the same time while backbone and head compute, per pixel of the image.
+    """Peak bytes per image pixel of the tensors that are alive while backbone and head compute.
 
-    Measured at one size without computing anything; attention over all pixels grows faster than this says.
+    Measured at one size on tensors without values. Attention over all pixels grows faster than this estimate.
     """
     measured = _MEASURED.setdefault(model.backbone, {})
     stride = max(model.backbone.strides)
@@ -91,7 +91,7 @@ def _on_meta(module: nn.Module) -> dict[str, Tensor]:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors that operations make until they are freed. `peak`: the most at one time."""
+    """Count the bytes of the tensors that operations create, until they are freed. `peak`: the maximum so far."""
 
     def __init__(self):
         super().__init__()

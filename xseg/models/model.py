@@ -1,4 +1,4 @@
-"""What all models share: building from a config, memory formats, padding, prediction, deployment, sharing."""
+"""Model: what all models share, from building to padding, prediction, deployment and upload."""
 
 from __future__ import annotations
 
@@ -168,16 +168,16 @@ class Model(BaseModel):
         return height, width
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Change the resolution of the features, also after training; atrous rates follow, weights stay.
+        """Change the resolution of the features, also after training. Atrous rates follow; weights stay.
 
-        Raises ValueError if the backbone or a head does not take this stride; the model is then as it was before.
+        Raises ValueError if the backbone or a head does not support this stride. The model is then unchanged.
         """
         with restored_on_error(self):
             self.backbone.set_output_stride(output_stride)
             self.set_head_strides()
 
     def set_head_strides(self) -> None:
-        """Tell every head the strides that the backbone has now."""
+        """Pass the backbone's current strides to every head."""
         for name, first_level in self.first_levels.items():
             if (head := getattr(self, name)) is not None:
                 head.set_strides(self.backbone.strides[first_level:])
@@ -189,35 +189,36 @@ class Model(BaseModel):
         size_hw: Sequence[int] = (128, 128),
         backend: str = "torch",
     ) -> Model:
-        """A copy for fast prediction; this model stays as it is and may go on training.
+        """Return a copy for fast prediction. This model is unchanged and can continue training.
 
-        In the copy every BatchNorm that only reads one convolution is folded into it; losses, auxiliary head and
-        dropout are gone; weights and maps lie in channels-last memory. Its outputs are this model's to 1e-9 in float64
-        and 1e-4 of their largest value in float32; in bf16 and fp16 some pixels near edges change their class.
-        `set_output_stride` works as before. It cannot train, and its weights cannot be saved.
+        In the copy, every BatchNorm that reads a single convolution is folded into it. Losses, the auxiliary head and
+        dropout are removed. Weights and maps use channels-last memory. The outputs equal this model's to 1e-9 in
+        float64 and to 1e-4 of their largest value in float32; in bf16 and fp16 some pixels near edges change class.
+        `set_output_stride` works as before. The copy cannot train, and its weights cannot be saved.
 
         Args:
-            dtype: to compute in: "fp32", "bf16", "fp16" or the torch.dtype; None for that of the weights. Images and
-                results are as before, logits float32 or wider; a detection head computes as it did.
-            compile: run backbone and head through `torch.compile` with their weights frozen: minutes at the first
-                image, and again for other sizes and strides. Call it under `torch.no_grad()`, as `predict` does.
-            size_hw: of a black image that runs through once, by which convolutions find their BatchNorms. A backbone
-                of one fixed size wants that.
-            backend: what computes backbone and head, of images of all sizes, at the output stride that the model has
-                now: "torch"; on a CPU "openvino" (fp32, bf16, fp16) or "onnxruntime" (fp32); on an NVIDIA GPU
-                "tensorrt", or "cudagraphs", PyTorch's own kernels as a CUDA graph (neither has run on one yet); "auto",
-                the fastest that is installed. All but "torch" are compared with PyTorch first, which takes seconds.
+            dtype: precision of the computation: "fp32", "bf16", "fp16" or a torch.dtype; None for that of the
+                weights. Images and results keep their types, logits are at least float32, and a detection head keeps
+                its precision.
+            compile: run backbone and heads through `torch.compile` with frozen weights. The first image takes minutes,
+                and so does each new size or stride. Call the copy under `torch.no_grad()`, as `predict` does.
+            size_hw: size of the black image that is run once to find which convolution feeds which BatchNorm. A
+                backbone with a fixed input size needs that size.
+            backend: what computes backbone and head, one of `xseg.deploy.backends.BACKENDS`, or "auto" for the fastest
+                that is installed. It works for images of all sizes at the current output stride. Every backend but
+                "torch" is first compared with PyTorch, which takes seconds. "tensorrt" and "cudagraphs" (PyTorch's
+                kernels as a CUDA graph) have not been run on a GPU yet.
 
         Raises:
             ModuleNotFoundError: the backend is not installed.
-            ValueError: an unknown dtype or backend, or one that this model or device does not go with.
+            ValueError: the dtype or backend is unknown, or does not support this model or device.
         """
         from xseg.deploy.fold import deployed
 
         return deployed(self, dtype, compile, size_hw, backend)
 
     def train(self, mode: bool = True) -> Model:
-        """As `nn.Module.train`; ValueError for a deployed model, which has nothing left to train."""
+        """As `nn.Module.train`; ValueError for a deployed model, which cannot train."""
         if mode and self.deployed:
             from xseg.deploy.fold import REFUSAL
 
@@ -225,16 +226,16 @@ class Model(BaseModel):
         return super().train(mode)
 
     def predict(self, image: Image | Sequence[Image]):
-        """The result of one image (see `xseg.results`), or of several a list.
+        """Predict one image and return its result (see `xseg.results`), or several and return a list.
 
         Args:
-            image: a path; a PIL image of any mode; an array (H, W, 3) RGB or (H, W) grey; a tensor (3, H, W) or (H, W)
-                on any device. Several: a list or tuple, which go through the network one after the other, or a batch,
-                an array (N, H, W, 3) or a tensor (N, 3, H, W), which goes through at once. Values are uint8, or floats
-                in 0..1, which become uint8.
+            image: one image: a path; a PIL image of any mode; an array (H, W, 3) RGB or (H, W) grey; a tensor
+                (3, H, W) or (H, W) on any device. Several images: a list or tuple, computed one by one, or a batch
+                computed at once, an array (N, H, W, 3) or a tensor (N, 3, H, W). Values are uint8, or floats in 0..1,
+                which are converted to uint8.
 
         Raises:
-            FileNotFoundError, ValueError: it is no such image; the message says why.
+            FileNotFoundError, ValueError: the image cannot be read or has another form; the message says why.
         """
         if isinstance(image, (list, tuple)):
             return [self.predict(one) for one in image]
@@ -254,11 +255,11 @@ class Model(BaseModel):
         return [self.result(p, i, path) for p, i in zip(predictions, pixels, strict=True)]
 
     def prepare(self, image: Tensor) -> Tensor:
-        """What of an image (3, H, W) goes through the network."""
+        """The part of an image (3, H, W) that the network sees."""
         return image
 
     def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
-        """What `predict` returns, from what mode "predict" gives for one sample; image (H, W, 3) uint8 RGB."""
+        """The result for one image (H, W, 3), uint8 RGB, from its entry in the output of mode "predict"."""
         raise NotImplementedError
 
     def export_form(self) -> ExportForm:
@@ -266,7 +267,7 @@ class Model(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} has no form for export")
 
     def push_to_hub(self, repository: str, private: bool = False, token: str | None = None) -> str:
-        """Upload weights, config and card to the Hugging Face Hub as "ORG/NAME"; returns the address."""
+        """Upload weights, config and card to the Hugging Face Hub as "ORG/NAME"; return the address."""
         from xseg.weights.safe import push_to_hub
 
         return push_to_hub(self, repository, private, token)
@@ -274,9 +275,9 @@ class Model(BaseModel):
 
 @contextmanager
 def restored_on_error(model: nn.Module) -> Iterator[None]:
-    """If the body raises, every module of the model gets back the attributes, parts and tensors that it had.
+    """If the body raises, restore the attributes, submodules and tensors of every module in the model.
 
-    This undoes what was assigned, not what was written into a tensor.
+    Assignments are undone; values written into a tensor in place are not.
     """
     tables = ("_modules", "_parameters", "_buffers")
     before = {m: {**vars(m), **{name: dict(vars(m)[name]) for name in tables}} for m in model.modules()}
@@ -290,5 +291,5 @@ def restored_on_error(model: nn.Module) -> Iterator[None]:
 
 
 def build(config: nn.Module | dict | None, **arguments):
-    """The object a config describes, with `arguments` for what the config leaves open; an object passes through."""
+    """Build the object that a config describes, with `arguments` as defaults; return any other object unchanged."""
     return MODELS.build({**arguments, **config}) if isinstance(config, dict) else config

@@ -1,4 +1,4 @@
-"""From a collated batch of uint8 images to one normalised tensor on the device."""
+"""Preprocessor: from a collated batch of uint8 images to one normalised tensor on the device."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,15 @@ from torch import Tensor
 
 
 class Preprocessor(BaseDataPreprocessor):
-    """Moves a batch to the device, pads its images to the largest and normalises: (image - mean) / std, RGB.
+    """Move a batch to the device, normalise its RGB images as (image - mean) / std, and pad them to the largest.
 
-    Uint8 travels, and from pinned memory (`pin_memory=True` of the data loader) while the GPU computes. The default is
-    Xception's (2/255) x - 1. Padding is right and below, with the mean: 0 after normalisation.
+    Images are moved as uint8; from pinned memory (`pin_memory=True` of the data loader) they move while the GPU
+    computes. The default is Xception's (2/255) x - 1. Padding is right and below, with the mean colour, which is 0
+    after normalisation.
 
     Args:
-        mean, std: in 0..255, one number or one a channel. ImageNet's: (123.675, 116.28, 103.53), (58.395, 57.12,
-            57.375).
+        mean, std: in 0..255, one number or one per channel. ImageNet's are (123.675, 116.28, 103.53) and (58.395,
+            57.12, 57.375).
     """
 
     def __init__(self, mean: float | Sequence[float] = 127.5, std: float | Sequence[float] = 127.5):
@@ -27,7 +28,7 @@ class Preprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """dict(images=[(3, h, w) uint8, …], samples) -> dict(images=(N, 3, H, W) float32, samples).
 
-        Each sample gets `input_hw`, the size of its image before padding; a mask is padded with 255 in training.
+        Each sample gets `input_hw`, the size of its image before padding. In training, masks are padded with 255.
         """
         data = self.cast_data(data)
         images, samples = data["images"], data.get("samples") or [{} for _ in data["images"]]
@@ -48,5 +49,5 @@ class Preprocessor(BaseDataPreprocessor):
 
 
 def right_below(x: Tensor, height: int, width: int) -> tuple[int, int, int, int]:
-    """Padding for `F.pad` that brings the last two axes to height and width."""
+    """Padding for `F.pad` that extends the last two axes to height and width."""
     return (0, width - x.shape[-1], 0, height - x.shape[-2])

@@ -1,4 +1,4 @@
-"""Segmentor: a backbone, a head and their losses as one mmengine model with three modes."""
+"""Segmentor: a model for semantic segmentation."""
 
 from __future__ import annotations
 
@@ -20,22 +20,20 @@ from xseg.models.model import Model, build
 
 
 class Segmentor(Model):
-    """Semantic segmentation: one label a pixel, in the pixels of the original image.
+    """Semantic segmentation: one class for each pixel of the original image.
 
     `forward(images, samples, mode)` by mode:
         "loss": dict of scalar losses, for training.
-        "predict": one dict(mask=(H, W) uint8 on the device, meta) a sample, at the original image's size.
+        "predict": for each sample dict(mask=(H, W) uint8 on the device, meta), at the original image's size.
         "tensor": logits (N, num_classes, H, W) of normalised images, for export and benchmarks.
 
     Args:
-        backbone: a module by contract (`channels`, `strides`, `set_output_stride`), or the config of one.
-        head: the config of a head; its `in_channels` and `in_strides` come from the backbone.
-        losses: configs of the losses, summed by their weights; default cross-entropy.
-        aux_head: the config of a second head for training, as `FCNHead`; `aux_weight` is the weight of its losses.
-        preprocessor: mean and std; default Xception's.
-        inference: windows, scales, flip; default the whole image once, or windows where its memory is not free.
-        channels_last: memory layout of weights and images; faster with tensor cores, AMX and depthwise convolutions.
-        compiled: run backbone and heads through `torch.compile`.
+        backbone, head, preprocessor, channels_last, compiled: see `Model`.
+        losses: configs of the losses, which are summed with their weights; default cross-entropy.
+        aux_head: config of a second head for training only, such as `FCNHead`.
+        aux_weight: weight of the losses of `aux_head`.
+        inference: windows, scales and flip. Default: the whole image once, or windows if the image needs more memory
+            than is free.
     """
 
     head_contract = SegmentationHead
@@ -80,12 +78,12 @@ class Segmentor(Model):
         return self.logits(images)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits at the size of the images, whatever that is."""
+        """Logits (N, num_classes, H, W) of images (N, 3, H, W) of any size."""
         coarse, padded_hw, (height, width), align_corners = self.coarse_logits(images)
         return upsample(coarse, padded_hw, align_corners)[..., :height, :width]
 
     def coarse_logits(self, images: Tensor) -> CoarseLogits:
-        """The head's logits, and where they lie in the images."""
+        """The head's logits, and the region of the images that they cover."""
         padded = self.padded(images)
         logits = self.head(self.maps(padded))
         return CoarseLogits(logits, tuple(padded.shape[-2:]), tuple(images.shape[-2:]), self.align_corners)
@@ -114,13 +112,13 @@ class Segmentor(Model):
 def pixel_losses(
     head: nn.Module, losses: Iterable[nn.Module], features: Sequence[Tensor], masks: Tensor
 ) -> dict[str, Tensor]:
-    """Each loss of a head's logits, upsampled to the masks (N, H, W), times its weight."""
+    """Weighted losses of a head by name; its logits are upsampled to the size of the masks (N, H, W)."""
     losses = list(losses)
     values = weighted_losses(losses, head(features), masks, head.align_corners)
     return named_terms(zip(map(loss_name, losses), values, strict=True))
 
 
 def loss_name(loss: nn.Module) -> str:
-    """Name of the kind of loss in the log: loss_ce, loss_dice, …"""
+    """Name of a loss in the log: loss_ce, loss_dice, …"""
     name = type(getattr(loss, "loss", loss)).__name__
     return "loss_" + name.removesuffix("Loss").replace("CrossEntropy", "Ce").lower()

@@ -1,7 +1,7 @@
-"""Our backbones as encoders of segmentation-models-pytorch; importing this module registers them.
+"""Our backbones as encoders of segmentation-models-pytorch. Importing this module registers them.
 
-`import xseg.models.smp_encoders; smp.Unet("xseg-xception65", encoder_weights=None)`. Their features are the image
-and C1..C5; unlike smp's own Xception they can be dilated.
+Example: `import xseg.models.smp_encoders; smp.Unet("xseg-xception65", encoder_weights=None)`. Their features are the
+image and C1..C5. Unlike smp's own Xception, they can be dilated.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from backbones.contract import LEVELS
 
 
 class SmpEncoder(nn.Module):
-    """A trunk of ours with the methods and attributes that smp's models ask of an encoder."""
+    """One of our backbones with the methods and attributes that smp's models need from an encoder."""
 
     def __init__(self, trunk: type[nn.Module], depth: int = 5, output_stride: int = 32, **options):
         super().__init__()

@@ -1,8 +1,8 @@
-"""Kernel taps that read nothing but padding, because the maps of the training images are too small for them.
+"""Kernel taps that read only padding, because the maps of the training images are too small for them.
 
-Such a tap gets no gradient. If it keeps its random start, it acts for the first time when a larger image is predicted,
-and spoils the result: on CamVid, trained on crops of 257 x 257 at atrous rates 6, 12 and 18, whole images of 480 x 360
-gave 41 mIoU, and 66 with the eight outer taps of rate 18 set to zero.
+Such a tap gets no gradient and keeps its random initial value. It first acts when a larger image is predicted, and
+spoils the result. On CamVid, trained on crops of 257 x 257 at atrous rates 6, 12 and 18, whole images of 480 x 360 gave
+41 mIoU, and 66 with the eight outer taps of rate 18 set to zero.
 """
 
 from collections.abc import Collection
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 
 def unseen_taps(model: nn.Module, images: Tensor, samples: list[dict]) -> dict[str, Tensor]:
-    """Find the taps of every `nn.Conv2d` that read only padding while the losses of these images are computed.
+    """Find the taps of every `nn.Conv2d` that read only padding when the losses of these images are computed.
 
     Args:
-        model: with `forward(images, samples, mode="loss")`; its weights and statistics stay as they are.
+        model: has `forward(images, samples, mode="loss")`; its weights and statistics do not change.
         images: (N, C, H, W), normalised, as in training.
 
-    Returns: name of the convolution -> (kernel_h, kernel_w) bool, True for an unseen tap; only convolutions that ran
-    and have one.
+    Returns: name of the convolution -> (kernel_h, kernel_w) bool, True for a tap that read only padding. Convolutions
+    that did not run or have no such tap are absent.
     """
     seen: dict[str, Tensor] = {}
 
@@ -44,11 +44,11 @@ def unseen_taps(model: nn.Module, images: Tensor, samples: list[dict]) -> dict[s
 
 
 def mute(model: nn.Module, unseen: dict[str, Tensor], keep: Collection[str] = ()) -> list[str]:
-    """Set unseen taps to zero, where they stay until an image reaches them; returns a line for each convolution.
+    """Set unseen taps to zero; they stay zero until an image reaches them. Return one log line per convolution.
 
     Args:
-        unseen: as `unseen_taps` returns it.
-        keep: names of weights that were trained elsewhere and keep their taps.
+        unseen: what `unseen_taps` returned.
+        keep: names of weights that were trained elsewhere; their taps do not change.
     """
     lines = []
     for name, taps in unseen.items():
@@ -63,7 +63,7 @@ def mute(model: nn.Module, unseen: dict[str, Tensor], keep: Collection[str] = ()
 
 
 def _taps_that_see(conv: nn.Conv2d, in_hw: tuple[int, int], out_hw: tuple[int, int]) -> Tensor:
-    """(kernel_h, kernel_w) bool: whether a tap reads a pixel of the input at any output position."""
+    """(kernel_h, kernel_w) bool: whether a tap reads a pixel of the input at some output position."""
     rows, columns = (_seen_along(conv, axis, in_hw[axis], out_hw[axis]) for axis in (0, 1))
     return rows[:, None] & columns
 
@@ -76,7 +76,8 @@ def _seen_along(conv: nn.Conv2d, axis: int, size: int, out: int) -> Tensor:
 
 
 def _padding_before(conv: nn.Conv2d, axis: int, size: int, out: int) -> int:
-    """Padding on the left or top. Layers that pad in their own forward, as TensorFlow's "SAME", do not state it."""
+    """Padding on the left or top, in pixels. Layers that pad in their own forward, like TensorFlow's "SAME", do not
+    state it; it is derived from the sizes."""
     span, stride = conv.dilation[axis] * (conv.kernel_size[axis] - 1) + 1, conv.stride[axis]
     stated = 0 if isinstance(conv.padding, str) else conv.padding[axis]
     if (size + 2 * stated - span) // stride + 1 == out:

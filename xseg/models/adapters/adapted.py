@@ -1,4 +1,4 @@
-"""What the backbones from timm and segmentation-models-pytorch share."""
+"""Adapted: what the backbones from timm and segmentation-models-pytorch share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from backbones.contract import LEVEL_STRIDES, check_levels
 
-SMALL_HW = (96, 160)  # of the image that shows what a network gives; Inception's convolutions want 75 pixels at least
+SMALL_HW = (96, 160)  # size of the image that a new network is tried on; Inception needs at least 75 pixels
 
 
 class Adapted(nn.Module):
-    """A foreign encoder as a backbone.
+    """An encoder of another library as a backbone.
 
-    A subclass builds `net` for an output stride (`_build`) and reads its maps (`_maps`). Whatever the library says of
-    its networks, `channels` and `strides` are what an image gives: a network that breaks them is refused when built.
+    A subclass builds `net` for an output stride (`_build`) and reads its maps (`_maps`). When a network is built, an
+    image is run through it: `channels` are those of its maps, and maps of other strides are refused.
     """
 
     library: str
@@ -35,13 +35,13 @@ class Adapted(nn.Module):
         return tuple(min(LEVEL_STRIDES[level], output_stride) for level in self.out)
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Build the encoder for another stride; weights, device and mode stay."""
+        """Build the encoder for another stride, with the same weights, device and mode."""
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         net = self._build(output_stride)
         if (old := getattr(self, "net", None)) is not None:
             first = next(old.parameters())
-            net.to(first.device, first.dtype).train(old.training)  # before its weights come, or float64 is rounded
+            net.to(first.device, first.dtype).train(old.training)  # before loading, or float64 weights are rounded
             net.load_state_dict(old.state_dict())
         self.net = net
         self.output_stride = output_stride
@@ -50,17 +50,17 @@ class Adapted(nn.Module):
         return self._maps(self.net, images)
 
     def _pick(self, available: dict[str, int]) -> list[int]:
-        """Of the levels a network has, each with its index, the indices of those asked for."""
+        """Indices of the levels `out`, from the {level: index} of a network; ValueError for a level that it lacks."""
         if missing := [level for level in self.out if level not in available]:
             given = ", ".join(sorted(available)) or "no map at stride 2, 4, 8, 16 or 32"
             raise ValueError(f"{self.library}'s {self.name} has no {', '.join(missing)}: it gives {given}")
         return [available[level] for level in self.out]
 
     def _made(self, make: Callable[[], nn.Module], task: str) -> nn.Module:
-        """What `make` returns. Libraries refuse with errors of all types, some without a text: ValueError for each."""
+        """What `make` returns. Errors of the library, of any type and some without a text, become ValueError."""
         try:
             return make()
-        except OSError:  # a download that failed says so itself
+        except OSError:  # a failed download has a clear message
             raise
         except Exception as error:
             reason = str(error) or f"{type(error).__name__}, {traceback.extract_tb(error.__traceback__)[-1].line}"
@@ -68,7 +68,7 @@ class Adapted(nn.Module):
 
     @torch.no_grad()
     def _checked(self, net: nn.Module, output_stride: int, size_hw: Sequence[int] = SMALL_HW) -> nn.Module:
-        """The network, after an image of this size went through it; sets `channels`."""
+        """The network, after a test with an image of this size; sets `channels`. ValueError for wrong strides."""
         size, strides, training = tuple(size_hw), self._strides(output_stride), net.training
         task = f"take an image of {size[0]} x {size[1]}"
         maps = self._made(lambda: self._maps(net.eval(), torch.zeros(1, self.in_channels, *size)), task)

@@ -1,4 +1,4 @@
-"""torchvision's Inception V3 as a backbone, at any width."""
+"""torchvision's Inception V3 as a backbone with a variable width."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torchvision.models import inception
 
 
 class InceptionV3(nn.Module):
-    """torchvision's Inception V3 without auxiliary tower, the peer in Xception's paper, as a backbone of one level.
+    """torchvision's Inception V3 without auxiliary tower as a backbone of one level. Xception's paper compares with it.
 
-    Shapes: (N, 3, H, W) -> [(N, channels[0], h, w)] with 2048 channels at width 1; nothing in it is padded to keep a
-    stride, 299 gives 8, 107 gives 2, and 75 pixels are the least it takes.
+    Shapes: (N, 3, H, W) -> [(N, channels[0], h, w)] with 2048 channels at width 1. Its convolutions do not pad: 299
+    pixels give 8, 107 give 2, and the minimum is 75.
 
     Args:
-        width: factor on every channel count, in sixteenths so that all of them stay whole numbers.
+        width: factor of all channel counts, a multiple of 1/16, so that they stay whole numbers.
+        output_stride: 32; no other is possible.
 
     Paper: Szegedy et al. 2015, "Rethinking the Inception Architecture for Computer Vision" (arXiv:1512.00567).
     """
@@ -36,7 +37,7 @@ class InceptionV3(nn.Module):
         self.net = nn.Sequential(OrderedDict(parts))
 
     def set_output_stride(self, output_stride: int) -> None:
-        """It cannot be dilated."""
+        """Raise ValueError for any stride but 32, as the network cannot be dilated."""
         if output_stride != 32:
             raise ValueError(f"InceptionV3 has output stride 32 only, got {output_stride}")
 
@@ -54,6 +55,6 @@ _INCEPTION_BLOCKS = (
 
 
 def _narrow_conv(width: float, in_channels: int, out_channels: int, **options) -> nn.Module:
-    """torchvision's convolution with BatchNorm and ReLU; the image's three channels stay."""
+    """torchvision's convolution with BatchNorm and ReLU, with scaled channels; the three of the image stay."""
     ins = in_channels if in_channels == 3 else round(in_channels * width)
     return inception.BasicConv2d(ins, round(out_channels * width), **options)

@@ -16,12 +16,15 @@ class SmpBackbone(Adapted):
     """An encoder of segmentation-models-pytorch as a backbone.
 
     Args:
-        name: as in `smp.encoders.get_encoder_names()`.
-        weights: name of pretrained weights to download, as "imagenet".
+        name: a name of `smp.encoders.get_encoder_names()`.
+        output_stride: largest stride of the maps; 8 and 16 dilate the network.
+        out: levels to return, from shallow to deep.
+        weights: name of pretrained weights to download, such as "imagenet".
+        in_channels: channels of the images.
 
     Raises:
         ValueError: smp has no such encoder, or it lacks a level of `out`, cannot be dilated to `output_stride`, or
-            gives maps that are not at H / stride.
+            returns maps of other sizes than H / stride.
     """
 
     library = "smp"
@@ -36,7 +39,7 @@ class SmpBackbone(Adapted):
     ):
         self.name, self.weights = name, weights
         super().__init__(out, output_stride, in_channels)
-        self.weights = None  # from now on set_output_stride carries the weights over
+        self.weights = None  # a later set_output_stride keeps the weights it has
 
     def _build(self, output_stride: int) -> nn.Module:
         from segmentation_models_pytorch.encoders import encoders, get_encoder
@@ -48,7 +51,7 @@ class SmpBackbone(Adapted):
         net = self._made(
             create, "be a backbone" if output_stride == 32 else f"be dilated to output stride {output_stride}"
         )
-        channels = net.out_channels[1:]  # the first are the image's; 0 stands for a level that it lacks
+        channels = net.out_channels[1:]  # without those of the image; 0 marks a missing level
         self.picked = self._pick({level: i for i, (level, c) in enumerate(zip(LEVELS, channels, strict=True)) if c})
         return self._checked(net, output_stride)
 

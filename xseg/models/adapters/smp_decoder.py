@@ -6,21 +6,22 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-DOUBLING = ("UnetPlusPlus", "MAnet", "Linknet", "FPN")  # smp's decoders in which every level has twice the last size
-FIXED_RATES = ("DeepLabV3", "DeepLabV3Plus", "PAN")  # and those with rates or sizes of one output stride
+DOUBLING = ("UnetPlusPlus", "MAnet", "Linknet", "FPN")  # decoders whose every level doubles the size
+FIXED_RATES = ("DeepLabV3", "DeepLabV3Plus", "PAN")  # decoders with rates or sizes for one output stride
 
 
 class SmpDecoder(nn.Module):
     """A decoder of segmentation-models-pytorch as a head: "Unet", "UnetPlusPlus", "FPN", "PAN", "UPerNet", "MAnet", …
 
-    The backbone must give all five levels, `out=("c1", "c2", "c3", "c4", "c5")`, as these decoders skip none. Decoders
-    in `DOUBLING` need output stride 32; those in `FIXED_RATES` keep the output stride that they are built for.
+    The backbone must return all five levels, `out=("c1", "c2", "c3", "c4", "c5")`. Decoders in `DOUBLING` need output
+    stride 32. Decoders in `FIXED_RATES` keep the output stride that they are built for.
 
     Shapes: features (N, in_channels[i], H / in_strides[i], W / in_strides[i]) -> logits (N, num_classes, H, W).
 
     Args:
-        name: a model class of smp, of which the decoder and the last layer are used.
-        options: of that class, as `decoder_channels=(256, 128, 64, 32, 16)`.
+        name: a model class of smp; its decoder and last layer are used.
+        num_classes, in_channels, in_strides: classes, and channels and strides of the five maps.
+        options: arguments of that class, such as `decoder_channels=(256, 128, 64, 32, 16)`.
     """
 
     align_corners = False
@@ -37,7 +38,7 @@ class SmpDecoder(nn.Module):
         self.decoder, self.segmentation_head = model.decoder, model.segmentation_head
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """ValueError for strides at which this decoder does not work; nothing else depends on them."""
+        """Raise ValueError for strides that this decoder does not support; nothing else depends on the strides."""
         if self.name in DOUBLING and list(in_strides) != [2, 4, 8, 16, 32]:
             raise ValueError(
                 f"smp's {self.name} doubles the size from level to level, so it needs output stride 32, "
@@ -51,12 +52,12 @@ class SmpDecoder(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         n, _, h, w = features[0].shape
-        image = features[0].new_empty((n, 0, 2 * h, 2 * w))  # decoders ask its size only
+        image = features[0].new_empty((n, 0, 2 * h, 2 * w))  # decoders read its size only
         return self.segmentation_head(self.decoder([image, *features]))
 
 
 class _Levels(nn.Module):
-    """What an smp model asks of its encoder while it builds a decoder."""
+    """A stand-in for the encoder, with what an smp model reads of it while it builds a decoder."""
 
     def __init__(self, channels: tuple[int, ...], output_stride: int):
         super().__init__()

@@ -12,18 +12,21 @@ from xseg.models.adapters.adapted import SMALL_HW, Adapted
 
 
 class TimmBackbone(Adapted):
-    """A timm model with `features_only` as a backbone: any whose maps lie at strides 2, 4, 8, 16 or 32.
+    """A timm model with `features_only` as a backbone. Its maps must have strides 2, 4, 8, 16 or 32.
 
-    Where a network has several maps of one stride, as a plain vision transformer has, its level is the deepest.
+    If a network has several maps of one stride, like a plain vision transformer, the deepest is used.
 
     Args:
-        name: as in `timm.list_models()`, with a tag for its weights: "resnet101.a1h_in1k".
-        pretrained: download those weights from the Hugging Face Hub.
-        options: handed to `timm.create_model`.
+        name: a name of `timm.list_models()`, optionally with the tag of its weights: "resnet101.a1h_in1k".
+        output_stride: largest stride of the maps; 8 and 16 dilate the network.
+        out: levels to return, from shallow to deep.
+        pretrained: download the weights from the Hugging Face Hub.
+        in_channels: channels of the images.
+        options: further arguments of `timm.create_model`.
 
     Raises:
         ValueError: timm has no such model, or the model lacks a level of `out`, cannot be dilated to `output_stride`,
-            or gives maps that are not at H / stride.
+            or returns maps of other sizes than H / stride.
     """
 
     library = "timm"
@@ -40,7 +43,7 @@ class TimmBackbone(Adapted):
         self.name, self.pretrained = name, pretrained
         self.options = {"in_chans": in_channels, **options}
         super().__init__(out, output_stride, in_channels)
-        self.pretrained = False  # from now on set_output_stride carries the weights over
+        self.pretrained = False  # a later set_output_stride keeps the weights it has
 
     def _build(self, output_stride: int) -> nn.Module:
         import timm
@@ -49,20 +52,20 @@ class TimmBackbone(Adapted):
             close = ", ".join(timm.list_models(f"*{self.name.split('.')[0][:6]}*")[:8])
             raise ValueError(f"timm has no model {self.name!r}" + (f"; near it: {close}" if close else ""))
         create = partial(timm.create_model, self.name, features_only=True, **self.options)
-        rows = self._made(create, "be a backbone").feature_info.info  # of all its maps, whichever it gives by default
+        rows = self._made(create, "be a backbone").feature_info.info  # all maps, not only the default ones
         by_stride = {stride: level for level, stride in LEVEL_STRIDES.items()}
         levels = {by_stride.get(row["reduction"]): i for i, row in enumerate(rows) if row["module"]}
         levels.pop(None, None)
         create = partial(create, out_indices=self._pick(levels), pretrained=self.pretrained)
         task = "be a backbone"
-        if LEVEL_STRIDES[self.out[-1]] > output_stride:  # else no level asked for is to be dilated
+        if LEVEL_STRIDES[self.out[-1]] > output_stride:  # otherwise no level of `out` needs dilation
             task = f"be dilated to output stride {output_stride}"
             create = partial(create, output_stride=output_stride)
         net = self._made(create, task)
         return self._checked(net, output_stride, self._size_hw(net))
 
     def _size_hw(self, net: nn.Module) -> Sequence[int]:
-        """Of an image that the network takes: some transformers are built for one size."""
+        """A size that the network accepts; some transformers are built for one size."""
         size = self.options.get("img_size")
         if size is not None:
             return (size, size) if isinstance(size, int) else size

@@ -9,11 +9,11 @@ from torchvision.ops import FeaturePyramidNetwork
 
 
 class TorchvisionBackbone(nn.Module):
-    """A backbone under a feature pyramid, as the models of `torchvision.models.detection` want it.
+    """A backbone with a feature pyramid, in the form that the models of `torchvision.models.detection` take.
 
     Args:
-        backbone: by our contract, as `AlignedXception(65, out=("c2", "c3", "c4", "c5"))`.
-        out_channels: of every level of the pyramid.
+        backbone: one of ours or alike, such as `AlignedXception(65, out=("c2", "c3", "c4", "c5"))`.
+        out_channels: channels of every level of the pyramid.
         extra_blocks: torchvision's LastLevelMaxPool or LastLevelP6P7.
     """
 
