@@ -40,7 +40,7 @@ def test_a_second_stage_is_refused(tmp_path):
     model = Detector(AlignedXception(41, out=("c2", "c3", "c4", "c5"), width=0.125), head, size=(64, 96))
     with pytest.raises(ValueError, match="xseg export cannot take a second stage, as FasterRCNN has"):
         export(model, tmp_path / "model.onnx")
-    with pytest.raises(ValueError, match="onnxruntime cannot take a second stage, as FasterRCNN has: take torch"):
+    with pytest.raises(ValueError, match="onnxruntime cannot take a second stage, as FasterRCNN has: use torch"):
         model.deploy(backend="onnxruntime")
     assert model.deploy(backend="auto").deployed
 

@@ -1,1 +1,1 @@
-"""Models made ready for fast prediction: folded, packed, on other engines, exported."""
+"""Fast prediction: folded BatchNorms, packed convolutions, other engines, and export to ONNX."""

@@ -12,7 +12,12 @@ TOLERANCE = 1e-3  # of the largest value
 
 
 def agreement(found: Tensor, expected: Tensor, what: object, tolerance: float = TOLERANCE) -> str:
-    """How well two outputs agree; ValueError if they do not."""
+    """A line on how well `found` agrees with PyTorch's `expected`; ValueError if it does not.
+
+    Args:
+        what: what computed `found`, for the error.
+        tolerance: largest difference allowed, as a share of the largest value.
+    """
     if found.shape != expected.shape:
         raise ValueError(f"{what} gives {tuple(found.shape)} values where PyTorch gives {tuple(expected.shape)}")
     if not expected.numel():
@@ -25,7 +30,10 @@ def agreement(found: Tensor, expected: Tensor, what: object, tolerance: float = 
 
 
 def detections_agree(found: Sequence[Tensor], expected: Sequence[Tensor], what: object) -> str:
-    """`agreement` of the scores, and of the boxes and labels whose rank is not by chance, as no other scores alike."""
+    """`agreement` of scores, and of the boxes and labels whose rank is certain because no other score is equal.
+
+    Both detections are (boxes_xyxy (K, 4), scores (K,), labels (K,)) by falling score.
+    """
     line = agreement(found[1], expected[1], what)
     apart = F.pad(expected[1].diff().abs() > 1e-5, (1, 1), value=True)
     clear = apart[1:] & apart[:-1]

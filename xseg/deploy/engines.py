@@ -1,7 +1,6 @@
-"""Engines under a deployed model: other makers', from one exported file of any size, and PyTorch's as a CUDA graph.
+"""Engines that compute backbone and head of a deployed model: other runtimes from an ONNX file, or a CUDA graph.
 
-An engine computes what backbone and head do; padding, resizing, boxes and labels stay ours, so that a model on an
-engine takes windows, scales and batches as any other.
+Padding, resizing, boxes and labels are still computed by the model, so that windows, scales and batches work as usual.
 """
 
 from __future__ import annotations
@@ -19,13 +18,18 @@ from xseg.deploy.form import EXAMPLE_HW
 from xseg.deploy.onnx import write_onnx
 from xseg.deploy.runtimes import DTYPES, Run, runtime_of
 
-# Of the largest value. On a GPU float32 is TensorFloat-32 by PyTorch's default, as precise as float16.
+# Shares of the largest value. On a GPU, PyTorch computes float32 as TensorFloat-32, which is as precise as float16.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
-CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 32, as a model pads them
+CHECKED = ((1, 160, 160), (2, 192, 224))  # images, height, width; multiples of 32, like padded images
 
 
 def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool) -> str:
-    """The backend that is meant, "auto" by what is installed; an error that says why it cannot be."""
+    """The name of the backend to use: the one given, or for "auto" the fastest that is installed.
+
+    Raises:
+        ModuleNotFoundError: the backend's packages are not installed.
+        ValueError: the backend is unknown, or does not support the dtype, the device or `compile`.
+    """
     if backend == AUTO:
         if compile or device.type != "cpu" or dtype not in TOLERANCE:
             return "torch"
@@ -37,7 +41,7 @@ def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool
     row = BACKENDS[backend]
     if device.type != row.device:
         where = {"cpu": "a CPU", "cuda": "an NVIDIA GPU"}[row.device]
-        raise ValueError(f"backend {backend} computes on {where}, the model is on {device}: move it, or take torch")
+        raise ValueError(f"backend {backend} computes on {where}, the model is on {device}: move it, or use torch")
     require(f"backend {backend}", *row.packages)
     if compile and row.packages:
         raise ValueError(f"compile=True is torch.compile: for backend torch or cudagraphs, not {backend}")
@@ -49,9 +53,9 @@ def choose(backend: str, dtype: torch.dtype, device: torch.device, compile: bool
 
 
 def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
-    """A deployed model with backbone and head computed by a backend in `dtype`, after comparing it with PyTorch.
+    """Let a backend compute backbone and head of a deployed model in `dtype`, after comparing it with PyTorch.
 
-    On a CPU the model is float32 and its precision the backend's business; on a GPU it is in `dtype` already.
+    On a CPU the model is float32 and the backend applies `dtype`; on a GPU the model itself is in `dtype`.
     """
     row, raw, start = BACKENDS[backend], Raw(model.backbone, model.head), runtime_of(backend)
     device = next(raw.parameters()).device
@@ -73,7 +77,11 @@ def on_engine(model: nn.Module, backend: str, dtype: torch.dtype) -> nn.Module:
 
 
 class Raw(nn.Module):
-    """Backbone and head, their output as plain tensors; in place of counts a level, the level of every position."""
+    """Backbone and head, with their output as a list of tensors.
+
+    Detection heads return the number of positions of each level, as integers; here it is a tensor with the level of
+    each position.
+    """
 
     def __init__(self, backbone: nn.Module, head: nn.Module):
         super().__init__()
@@ -88,7 +96,7 @@ class Raw(nn.Module):
 
 
 class Engine(nn.Module):
-    """In the place of a backbone: all that backbone and head compute, at the strides of the backbone."""
+    """Takes the place of a backbone and returns the head's output; channels and strides are the backbone's."""
 
     def __init__(self, run: Run, backbone: nn.Module, output_type: type, backend: str):
         super().__init__()
@@ -106,13 +114,13 @@ class Engine(nn.Module):
     def set_output_stride(self, output_stride: int) -> None:
         if output_stride != self.output_stride:
             raise ValueError(
-                f"{self.backend} computes at output stride {self.output_stride}, for which it was made: "
+                f"{self.backend} computes at output stride {self.output_stride}, for which it was built: "
                 f"set {output_stride} before deploy()"
             )
 
 
 class Rules(nn.Module):
-    """In the place of a head: what the model asks of it beside its output."""
+    """Takes the place of a head: passes the engine's output on, and has the attributes `names` of the head."""
 
     def __init__(self, head: nn.Module, names: Sequence[str]):
         super().__init__()
@@ -123,12 +131,12 @@ class Rules(nn.Module):
         return output
 
     def set_strides(self, in_strides: Sequence[int]) -> None:
-        """As exported."""
+        """Do nothing: the engine keeps the strides of its export."""
 
 
 @torch.no_grad()
 def compare(run: Run, raw: Raw, backend: str, tolerance: float, device: torch.device | str) -> None:
-    """ValueError if the engine's outputs, of noise, are not PyTorch's."""
+    """ValueError if the engine's outputs for noise differ from PyTorch's."""
     generator = torch.Generator().manual_seed(0)
     for count, height, width in CHECKED:
         images = (torch.rand(count, 3, height, width, generator=generator) * 2 - 1).to(device)

@@ -1,7 +1,7 @@
-"""The deployment form of a model: BatchNorms folded into convolutions, nothing of training left, one memory layout.
+"""The deployment form of a model: BatchNorms folded into convolutions, no training parts, channels-last memory.
 
-Which convolution feeds which BatchNorm is not read from the code of the networks but seen while one small image runs
-through them, so that networks of other libraries fold as ours do.
+A small image is run through the network to find which convolution feeds which BatchNorm. The code of the network is not
+inspected, so networks of other libraries fold like ours.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from xseg.deploy.engines import choose, on_engine
 from xseg.deploy.packing import RELUS, pack, packable, unshare_relus
 from xseg.deploy.runtimes import DTYPES
 
-RELU = "ReLU"  # in the place of a BatchNorm's name
-CONVOLUTIONS = (nn.Conv2d.forward, DepthwiseConv.forward)  # those whose output is linear in their own weight
+RELU = "ReLU"  # stands for a ReLU where a BatchNorm's name is expected
+CONVOLUTIONS = (nn.Conv2d.forward, DepthwiseConv.forward)  # their output is linear in their own weight
 REFUSAL = (
-    "a deployed model is for prediction: its BatchNorms are folded and its losses gone; {} the model that deploy() was "
-    "called on"
+    "a deployed model is for prediction: its BatchNorms are folded and its losses removed; {} the model that deploy() "
+    "was called on"
 )
 
 
 class Pair(NamedTuple):
-    """Names of a convolution and of the BatchNorm that alone reads its output."""
+    """Names of a convolution and of the BatchNorm that is the only reader of its output."""
 
     conv: str
     bn: str
@@ -41,7 +41,7 @@ class Pair(NamedTuple):
 def deployed(
     model: nn.Module, dtype: torch.dtype | str | None, compile: bool, size_hw: Sequence[int], backend: str
 ) -> nn.Module:
-    """A copy of a `Model` for prediction; what it is and what the arguments mean stands at `Model.deploy`."""
+    """A copy of a `Model` for prediction; `Model.deploy` describes it and the arguments."""
     if model.deployed:
         raise ValueError(REFUSAL.format("deploy"))
     first = next(model.backbone.parameters())
@@ -50,7 +50,7 @@ def deployed(
     backend = choose("torch" if reason and backend == "auto" else backend, dtype, first.device, compile)
     if backend != "torch":
         if reason:
-            raise ValueError(f"backend {backend} cannot take {reason}: take torch")
+            raise ValueError(f"backend {backend} cannot take {reason}: use torch")
         own = torch.float32 if first.device.type == "cpu" else dtype
         return on_engine(deployed(model, own, compile, size_hw, "torch"), backend, dtype)
     model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -61,7 +61,7 @@ def deployed(
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.modules.dropout._DropoutNd):
             model.set_submodule(name, nn.Identity())
-    if hasattr(model.backbone, "_build"):  # it builds another network for another output stride
+    if hasattr(model.backbone, "_build"):  # it builds a new network for a new output stride
         prefix = "backbone.net."
         own = [Pair(*(name.removeprefix(prefix) for name in pair)) for pair in pairs if pair.conv.startswith(prefix)]
         model.backbone._build = partial(_build_folded, model.backbone._build, own)
@@ -70,7 +70,7 @@ def deployed(
         pack(model, find_rectified(model, size_hw))
     model.to(memory_format=torch.channels_last)
     narrow = [model.backbone] if model.finds_objects else [model.backbone, model.head]
-    for part in narrow:  # a detection head stays as it is: bf16 cannot tell pixel 257 from 258
+    for part in narrow:  # a detection head keeps its dtype: bf16 cannot tell pixel 257 from 258
         part.to(dtype)
     if dtype.itemsize < 4:
         narrow[-1].register_forward_hook(_widen)
@@ -82,6 +82,7 @@ def deployed(
 
 
 def read_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """The torch.dtype for a name or dtype; None stays None. ValueError for one that models cannot be deployed in."""
     dtype = DTYPES.get(dtype, dtype)
     if dtype not in (None, torch.float64, *DTYPES.values()):
         raise ValueError(f"dtype must be {', '.join(DTYPES)}, a floating-point torch.dtype or None, got {dtype!r}")
@@ -89,10 +90,10 @@ def read_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 
 
 def find_pairs(model: nn.Module, size_hw: Sequence[int]) -> list[Pair]:
-    """Convolutions whose output goes into one BatchNorm and nowhere else, while the model sees one black image.
+    """Convolutions whose output is read by one BatchNorm and nothing else when a black image is run.
 
-    Left out is what would not be exact: a convolution whose weight is computed or shared between modules, a BatchNorm
-    that also reads something else or has no running statistics. `model` is in eval mode.
+    Pairs that would not fold exactly are skipped: a convolution whose weight is computed or shared between modules, a
+    BatchNorm with other inputs or without running statistics. `model` must be in eval mode.
     """
     watch = watched(model, size_hw)
     shared = Counter(id(conv.weight) for conv in watch.convs.values())
@@ -106,13 +107,14 @@ def find_pairs(model: nn.Module, size_hw: Sequence[int]) -> list[Pair]:
 
 
 def find_rectified(model: nn.Module, size_hw: Sequence[int]) -> list[str]:
-    """Convolutions whose output goes into ReLUs and nowhere else, while the model sees one black image."""
+    """Names of convolutions whose output is read by ReLUs and nothing else when a black image is run."""
     watch = watched(model, size_hw)
     readers = {name: {r for o in outputs for r in watch.readers[id(o)]} for name, outputs in watch.outputs.items()}
     return [name for name, read_by in readers.items() if read_by == {RELU}]
 
 
 def watched(model: nn.Module, size_hw: Sequence[int]) -> Watch:
+    """Run a black image of a size through the model and record who reads each convolution."""
     first = next(m for m in model.backbone.modules() if isinstance(m, nn.Conv2d))
     images = first.weight.new_zeros(1, first.in_channels * first.groups, *size_hw)
     watch = Watch(model)
@@ -124,7 +126,7 @@ def watched(model: nn.Module, size_hw: Sequence[int]) -> Watch:
 
 
 class Watch(TorchFunctionMode):
-    """Notes every convolution's output and who reads it: a BatchNorm by its name, RELU, or "" for any other."""
+    """Records the outputs of every convolution and their readers: a BatchNorm by name, RELU, or "" for any other."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -132,7 +134,7 @@ class Watch(TorchFunctionMode):
         self.convs = {n: m for n, m in named.items() if type(m).forward in CONVOLUTIONS and "weight" in m._parameters}
         norms = {n: m for n, m in named.items() if isinstance(m, _BatchNorm) and m.running_mean is not None}
         self.norm_of = {id(m.running_mean): name for name, m in norms.items()}
-        self.outputs: dict[str, list[Tensor]] = {}  # kept, so that no id is given twice
+        self.outputs: dict[str, list[Tensor]] = {}  # kept alive, so that no id is reused
         self.readers: dict[int, list[str]] = {}
         self.runs: Counter[str] = Counter()  # of the BatchNorms
 
@@ -152,7 +154,7 @@ class Watch(TorchFunctionMode):
         given = list(tensors([args, kwargs]))
         other = RELU if func in RELUS else ""
         norm = next((self.norm_of[id(tensor)] for tensor in given if id(tensor) in self.norm_of), other)
-        if any(True for _ in tensors(result)):  # else a size or a type was asked for, and nothing computed
+        if any(True for _ in tensors(result)):  # otherwise a size or dtype was read, and nothing computed
             self.runs[norm] += 1
             for tensor in given:
                 if id(tensor) in self.readers:
@@ -161,7 +163,7 @@ class Watch(TorchFunctionMode):
 
 
 def tensors(value: object) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and dicts."""
+    """All tensors in nested lists, tuples and dicts, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (list, tuple)):
@@ -172,7 +174,7 @@ def tensors(value: object) -> Iterator[Tensor]:
 
 
 def fold(model: nn.Module, pairs: Sequence[Pair]) -> None:
-    """Put each BatchNorm into its convolution, and an Identity, or the activation it brings along, in its place."""
+    """Fold each BatchNorm into its convolution, and replace it by its own activation if it has one, else Identity."""
     for pair in pairs:
         conv, bn = model.get_submodule(pair.conv), model.get_submodule(pair.bn)
         mean, var = bn.running_mean.double(), bn.running_var.double()
@@ -186,14 +188,14 @@ def fold(model: nn.Module, pairs: Sequence[Pair]) -> None:
 
 
 def _build_folded(build: Callable[[int], nn.Module], pairs: Sequence[Pair], output_stride: int) -> nn.Module:
-    """A network of another library for another stride, with places for the folded weights that it is about to get."""
+    """Build a network of another library for another stride, folded, so that the folded weights can be loaded."""
     net = build(output_stride).requires_grad_(False)
     fold(net, pairs)
     return net.to(memory_format=torch.channels_last)
 
 
 def _guard(model: nn.Module, dtype: torch.dtype) -> None:
-    """Take images of any type and memory format; refuse what the model no longer can."""
+    """Convert images of any dtype and memory format, and refuse training and saving."""
     model.deployed = True
     model.backbone.register_forward_pre_hook(partial(_cast_images, dtype))
     model.register_forward_pre_hook(_refuse_loss, with_kwargs=True)
@@ -205,7 +207,7 @@ def _cast_images(dtype: torch.dtype, backbone: nn.Module, args: tuple[Tensor]) -
 
 
 def _widen(part: nn.Module, args: tuple, outputs: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-    """Resizing, argmax and detection heads are to see float32."""
+    """Convert outputs to float32, for resizing, argmax and detection heads."""
     return [output.float() for output in outputs] if isinstance(outputs, (list, tuple)) else outputs.float()
 
 
@@ -215,6 +217,6 @@ def _refuse_loss(model: nn.Module, args: tuple, kwargs: dict) -> None:
 
 
 def _refuse_state(model: nn.Module, prefix: str, keep_vars: bool) -> None:
-    """torch.export asks with keep_vars; all that write a file, without."""
+    """Refuse `state_dict()`, but not for torch.export, which alone sets `keep_vars`."""
     if not keep_vars:
         raise ValueError(REFUSAL.format("save, convert or push"))

@@ -1,4 +1,4 @@
-"""`xseg export`: a model as one ONNX file of any image size, which says itself how to feed it and what it answers."""
+"""`xseg export`: a model as one ONNX file for images of any size, with metadata that describes inputs and outputs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ CHECKED = ((1, 192, 256), (2, 257, 161))  # images, height, width
 
 
 def export(model: nn.Module, out: str | os.PathLike) -> list[str]:
-    """Write a Segmentor, Classifier or Detector to `out`, an .onnx file, and compare it with the model.
+    """Write a Segmentor, Classifier or Detector to `out`, an .onnx file, and compare the file with the model.
 
-    Height and width are free, and for segmentation and classification the number of images. BatchNorms are folded.
+    Height and width of the images are free; for segmentation and classification, so is their number. BatchNorms are
+    folded.
 
-    Returns: lines that say what was compared, and how well it agrees.
+    Returns: one line per comparison, and one with the size of the file.
 
     Raises:
-        ModuleNotFoundError: onnx, onnxscript or onnxruntime are missing.
-        ValueError: `out` is no .onnx; the model has a second stage or two heads; the file's outputs are not the
-            model's. Then no file is left.
+        ModuleNotFoundError: onnx, onnxscript or onnxruntime is not installed.
+        ValueError: `out` does not end in .onnx; the model has a second stage or two heads; the file's outputs differ
+            from the model's. No file is left in these cases.
     """
     out = Path(out)
     if out.suffix != ".onnx":
-        raise ValueError(f"{out}: an export is an .onnx file; give --out a name that ends so")
+        raise ValueError(f"{out}: an export is an .onnx file; give --out a name that ends in .onnx")
     if model.export_obstacle:
         raise ValueError(f"xseg export cannot take {model.export_obstacle}")
     require("xseg export", *ONNX_PACKAGES, "onnxruntime")
@@ -55,11 +56,11 @@ def write_onnx(
     outputs: Sequence[str],
     metadata: dict[str, str],
 ) -> None:
-    """Export with free height and width of the first input, and free batch unless the example's is 1."""
+    """Export a network. Height and width of the first input are free, and so is the batch unless the example's is 1."""
     free = {axis: torch.export.Dim.DYNAMIC for axis in (0, 2, 3) if example[0].shape[axis] > 1}
     narrow = any(parameter.dtype == torch.bfloat16 for parameter in net.parameters())
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torchvision and dynamo, about themselves
+        warnings.simplefilter("ignore")  # torchvision and dynamo warn about their own code
         program = torch.onnx.export(
             net.eval(),
             tuple(example),
@@ -77,10 +78,9 @@ def write_onnx(
 
 
 def onnx_nms_by_group(boxes_xyxy, scores, groups, num_groups: int, iou: float):
-    """`heads.detection.boxes.nms_by_group` in ONNX's operators, of which NonMaxSuppression looks at every class by
-    itself.
+    """`heads.detection.boxes.nms_by_group` in ONNX's operators; its NonMaxSuppression handles each class separately.
 
-    PyTorch compares with a float64 threshold, ONNX with a float32 one: that is rounded down, which decides alike.
+    PyTorch compares with a float64 threshold, ONNX with a float32 one. Rounding it down gives the same decisions.
     """
     from onnxscript import opset18 as op
 
@@ -98,7 +98,10 @@ def onnx_nms_by_group(boxes_xyxy, scores, groups, num_groups: int, iou: float):
 
 
 def compare(form: ExportForm, path: Path, detections: bool) -> list[str]:
-    """A line a size, of images of noise and with detections of any score; ValueError if the file disagrees."""
+    """Run the file and the model on noise of the sizes `CHECKED`; one line per size, ValueError if they differ.
+
+    Thresholds are set to 0, so that detections of all scores are compared.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

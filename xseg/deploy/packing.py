@@ -1,4 +1,4 @@
-"""Convolutions of a deployed model on a CPU: weights kept in the layout of oneDNN's kernels, ReLUs computed by them."""
+"""Convolutions of a deployed model on a CPU: weights in the layout of oneDNN's kernels, ReLUs fused."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from backbones.kernels.depthwise_cpu import MOST_PADDING, depthwise_on_cpu
 from backbones.layers import DepthwiseConv, PointwiseConv
 
-MOST_SIZES = 1000  # of maps, whose layout is remembered
+MOST_SIZES = 1000  # of maps; a layout is kept for each
 RELUS: tuple[Callable, ...] = (F.relu, torch.relu, Tensor.relu)
 
 
 def packable(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this processor has oneDNN's kernels for a type."""
+    """Whether oneDNN supports a dtype on this device."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     ops = torch.ops.mkldnn
@@ -25,11 +25,11 @@ def packable(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 class PackedConv(nn.Conv2d):
-    """A convolution and, with `rectify`, the ReLU behind it.
+    """A convolution and, with `rectify`, the ReLU after it.
 
-    Its weight is laid out as oneDNN wants it for a stride, atrous rate, type and size of maps, once for each; otherwise
-    oneDNN would do so in every call, which took twice as long as the network. Where the kernel does not serve (another
-    device, a gradient, an export) it computes as the convolution that it replaces.
+    The weight is converted to oneDNN's layout once for each stride, atrous rate, dtype and size of maps. oneDNN would
+    otherwise convert it in every call, which took twice as long as the network. On another device, with a gradient or
+    in an export, it computes like the convolution that it replaces.
     """
 
     def __init__(self, conv: nn.Conv2d, rectify: bool):
@@ -37,8 +37,8 @@ class PackedConv(nn.Conv2d):
         super().__init__(*shape, conv.groups, bias=conv.bias is not None, device="meta")
         self.weight, self.bias, self.rectify = conv.weight, conv.bias, rectify
         self.ours = isinstance(conv, DepthwiseConv)
-        self.packed: dict[tuple, Tensor] = {}  # by what it was laid out for
-        self.layouts: dict[bytes, Tensor] = {}  # few, which many sizes share
+        self.packed: dict[tuple, Tensor] = {}  # (shape arguments, dtype, map size) -> weight
+        self.layouts: dict[bytes, Tensor] = {}  # descriptor -> weight; many sizes share a layout
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         relu = relu or self.rectify
@@ -69,26 +69,26 @@ class PackedConv(nn.Conv2d):
         self.packed[key] = self.layouts.setdefault(layout, weight)
 
     def __getstate__(self) -> dict:
-        """The layout is the processor's, and is not copied."""
+        """State for copies: without layouts, which depend on the processor."""
         return {**self.__dict__, "packed": {}, "layouts": {}}
 
 
 class Rectify(nn.ReLU):
-    """A ReLU that lets pass what its convolution has already rectified."""
+    """A ReLU that returns its input unchanged if the convolution has already applied the ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x if getattr(x, "rectified", False) else F.relu(x)
 
 
 def unshare_relus(model: nn.Module) -> None:
-    """ReLUs as `Rectify`: never in place, as that hides who reads a convolution."""
+    """Replace ReLUs by `Rectify`, which is never in place: in-place operations hide the readers of a convolution."""
     for name, module in list(model.named_modules()):
         if type(module) is nn.ReLU:
             model.set_submodule(name, Rectify())
 
 
 def pack(model: nn.Module, rectified: Iterable[str]) -> None:
-    """Every convolution as `PackedConv`; those named are read by ReLUs alone."""
+    """Replace every supported convolution by `PackedConv`. Only ReLUs read the outputs of those in `rectified`."""
     rectified = set(rectified)
     for name, module in list(model.named_modules()):
         if (

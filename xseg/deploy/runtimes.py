@@ -1,7 +1,6 @@
-"""What computes a deployed model in place of PyTorch's calls, one kernel after another: each as a function of images.
+"""The runtimes behind `xseg.deploy.backends`, each as a function from images to outputs.
 
-Images are float32 (N, 3, H, W) of any size; the outputs are those of the file or network, float32, where the images
-lie.
+Images are float32 (N, 3, H, W) of any size. Outputs are those of the file or network, float32, on the images' device.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Run = Callable[[Tensor], Sequence[Tensor]]
 
 
 def openvino(path: Path, dtype: torch.dtype) -> Run:
-    """The precision is said, as OpenVINO takes bfloat16 by itself on CPUs that have it."""
+    """Start OpenVINO. The precision is set explicitly, as OpenVINO otherwise uses bfloat16 on CPUs that support it."""
     import openvino as ov
 
     precision = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[dtype]
@@ -33,14 +32,14 @@ def openvino(path: Path, dtype: torch.dtype) -> Run:
     request = core.compile_model(core.read_model(path), "CPU", options).create_infer_request()
 
     def run(images: Tensor) -> list[Tensor]:
-        found = request.infer([images.float().contiguous().numpy()], share_inputs=True)
-        return [torch.from_numpy(found[index]) for index in range(len(found))]
+        outputs = request.infer([images.float().contiguous().numpy()], share_inputs=True)
+        return [torch.from_numpy(outputs[index]) for index in range(len(outputs))]
 
     return run
 
 
 def onnxruntime(path: Path, dtype: torch.dtype) -> Run:
-    """Its threads sleep between images, or they would take PyTorch's time."""
+    """Start ONNX Runtime. Its threads sleep between images; spinning threads would slow PyTorch down."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -49,24 +48,24 @@ def onnxruntime(path: Path, dtype: torch.dtype) -> Run:
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> list[Tensor]:
-        found = session.run(None, {"images": images.float().contiguous().numpy()})
-        return [torch.from_numpy(array) for array in found]
+        outputs = session.run(None, {"images": images.float().contiguous().numpy()})
+        return [torch.from_numpy(array) for array in outputs]
 
     return run
 
 
-# Images that TensorRT is made for: the smallest, those it is tuned for, and the largest, for which it keeps memory.
+# Optimization profiles of TensorRT, as shapes of images: smallest, tuned for, largest (which sets the memory).
 TENSORRT_SHAPES = (
-    ((1, 3, 32, 32), (1, 3, 512, 512), (4, 3, 2080, 2080)),  # up to Cityscapes' images, upright too
+    ((1, 3, 32, 32), (1, 3, 512, 512), (4, 3, 2080, 2080)),  # up to Cityscapes' images in both orientations
     ((1, 3, 32, 32), (16, 3, 512, 512), (32, 3, 544, 544)),
 )
 
 
 class TensorRT:
-    """TensorRT in the types of the file; it reads and writes PyTorch's memory. Not run yet on a GPU.
+    """TensorRT, in the types of the file. It reads and writes PyTorch's memory. Not yet run on a GPU.
 
     Raises:
-        ValueError: the file has what TensorRT lacks, or cannot be built.
+        ValueError: TensorRT does not support an operator of the file, or cannot build it.
     """
 
     def __init__(self, path: Path, dtype: torch.dtype):
@@ -83,12 +82,12 @@ class TensorRT:
         images = images.float().contiguous()
         context = self.contexts[profile_of(images.shape)]
         context.set_input_shape("images", tuple(images.shape))
-        found = [images.new_empty(tuple(context.get_tensor_shape(name))) for name in self.outputs]
-        for name, tensor in zip(("images", *self.outputs), (images, *found), strict=True):
+        outputs = [images.new_empty(tuple(context.get_tensor_shape(name))) for name in self.outputs]
+        for name, tensor in zip(("images", *self.outputs), (images, *outputs), strict=True):
             context.set_tensor_address(name, tensor.data_ptr())
         if not context.execute_async_v3(torch.cuda.current_stream(images.device).cuda_stream):
-            raise RuntimeError("TensorRT has failed, for what it says above")
-        return found
+            raise RuntimeError("TensorRT has failed; its messages above say why")
+        return outputs
 
     def _build(self, trt, path: Path):
         logger = trt.Logger(trt.Logger.WARNING)
@@ -97,7 +96,7 @@ class TensorRT:
         parser = trt.OnnxParser(network, logger)
         if not parser.parse_from_file(str(path)):
             faults = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-            raise ValueError(f"TensorRT cannot read the exported model: {faults}; take backend torch or cudagraphs")
+            raise ValueError(f"TensorRT cannot read the exported model: {faults}; use backend torch or cudagraphs")
         config = builder.create_builder_config()
         for shapes in TENSORRT_SHAPES:
             profile = builder.create_optimization_profile()
@@ -105,38 +104,39 @@ class TensorRT:
             config.add_optimization_profile(profile)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise ValueError("TensorRT cannot build the exported model, for what it says above; take backend torch")
-        self.runtime = trt.Runtime(logger)  # kept as long as its engine
+            raise ValueError("TensorRT cannot build the exported model; its messages above say why; use backend torch")
+        self.runtime = trt.Runtime(logger)  # must live as long as its engine
         return self.runtime.deserialize_cuda_engine(plan)
 
 
 def profile_of(shape: Sequence[int]) -> int:
-    """Which of TENSORRT_SHAPES hold images of a shape; ValueError if none do."""
+    """Index of the first of TENSORRT_SHAPES that includes a shape; ValueError if none does."""
     for index, (low, _, high) in enumerate(TENSORRT_SHAPES):
         if all(least <= size <= most for least, size, most in zip(low, shape, high, strict=True)):
             return index
     ranges = " or ".join(f"from {low} to {high}" for low, _, high in TENSORRT_SHAPES)
     raise ValueError(
         f"TensorRT takes images {ranges}, got {tuple(shape)}: predict in windows or smaller "
-        "batches, or take backend torch"
+        "batches, or use backend torch"
     )
 
 
 class CudaGraphs:
-    """PyTorch's own kernels, launched all at once: one CUDA graph for each of the last shapes. Not run yet on a GPU.
+    """PyTorch's own kernels, launched together: one CUDA graph for each recent shape. Not yet run on a GPU.
 
-    Launching one by one takes a CPU longer than a GPU takes for a few small images. A new shape costs four passes.
+    For a few small images, launching kernels one by one takes the CPU longer than computing takes the GPU. A new shape
+    costs four passes.
     """
 
     MOST = 8  # shapes kept
-    WARMING = 3  # passes in which kernels are compiled and chosen, before they are captured
+    WARMING = 3  # passes before the capture, in which kernels are compiled and chosen
 
     def __init__(self, net: nn.Module):
         self.net = net
         self.graphs: OrderedDict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, list[Tensor]]] = OrderedDict()
-        self.pool = torch.cuda.graph_pool_handle()  # of one memory, since no graph's outputs outlive a call
+        self.pool = torch.cuda.graph_pool_handle()  # shared, as no graph's own outputs outlive a call
 
-    @torch.inference_mode(False)  # a tensor made in that mode could not be written to outside of it
+    @torch.inference_mode(False)  # tensors created in inference mode cannot be written to outside of it
     @torch.no_grad()
     def __call__(self, images: Tensor) -> list[Tensor]:
         if images.shape not in self.graphs:
@@ -144,25 +144,25 @@ class CudaGraphs:
             if len(self.graphs) > self.MOST:
                 self.graphs.popitem(last=False)
         self.graphs.move_to_end(images.shape)
-        graph, given, found = self.graphs[images.shape]
-        given.copy_(images)
+        graph, inputs, outputs = self.graphs[images.shape]
+        inputs.copy_(images)
         graph.replay()
-        return [output.clone() for output in found]
+        return [output.clone() for output in outputs]
 
     def _capture(self, images: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, list[Tensor]]:
-        given = images.clone()
+        inputs = images.clone()
         current, aside = torch.cuda.current_stream(images.device), torch.cuda.Stream(images.device)
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
             for _ in range(self.WARMING):
-                self.net(given)
+                self.net(inputs)
         current.wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-            found = self.net(given)
-        return graph, given, found
+            outputs = self.net(inputs)
+        return graph, inputs, outputs
 
 
 def runtime_of(backend: str) -> Callable[[Path, torch.dtype], Run] | Callable[[nn.Module], Run]:
-    """What starts a backend: of an ONNX file and a dtype if it needs packages, else of a network."""
+    """The function that starts a backend: from an ONNX file and a dtype if it has packages, else from a network."""
     return globals()[BACKENDS[backend].runtime]
