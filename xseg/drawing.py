@@ -12,14 +12,14 @@ Palette = Sequence[Sequence[int]]
 
 
 def colour_mask(mask: np.ndarray, palette: Palette, void: Sequence[int] = (255, 255, 255)) -> np.ndarray:
-    """(H, W) labels -> (H, W, 3); labels beyond the palette (255) in the colour of void."""
+    """Labels (H, W) -> colours (H, W, 3); labels without a colour in the palette, such as 255, get the void colour."""
     table = np.full((256, 3), void, np.uint8)
     table[: len(palette)] = palette
     return np.take(table, mask, axis=0)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.55) -> np.ndarray:
-    """The image under its coloured mask, with class borders drawn at full strength; class 0 in black stays clear."""
+    """The image blended with its coloured mask; class borders are opaque. A black class 0 and void leave it visible."""
     colours = colour_mask(mask, palette)
     blended = cv2.addWeighted(colours, alpha, image, 1 - alpha, 0)
     clear = (mask == 255) | ((mask == 0) & (not any(palette[0])))
@@ -31,7 +31,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float 
 def draw_masks(
     image: np.ndarray, masks: Iterable[np.ndarray], colours: Sequence[Sequence[int]], alpha: float = 0.45
 ) -> np.ndarray:
-    """The image under masks (H, W) bool, each in its colour with an outline at full strength; the last lie on top."""
+    """The image blended with masks (H, W) bool in their colours, with opaque outlines; later masks lie on top."""
     drawn = image.copy()
     thickness = max(1, round(max(image.shape[:2]) / 500))
     for mask, colour in zip(masks, colours, strict=True):
@@ -44,7 +44,7 @@ def draw_masks(
 def draw_boxes(
     image: np.ndarray, boxes_xyxy: np.ndarray, titles: Sequence[str], colours: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """The image with boxes (M, 4) in their colours, each under its title; the last lie on top."""
+    """The image with boxes (M, 4) in their colours and a title above each; later boxes lie on top."""
     drawn = image.copy()
     thickness = max(1, round(max(image.shape[:2]) / 500))
     for box, title, colour in zip(np.round(boxes_xyxy).astype(int), titles, colours, strict=True):
@@ -59,7 +59,7 @@ def draw_boxes(
 
 
 def segment_colours(labels: Sequence[int], palette: Palette) -> np.ndarray:
-    """(S, 3) uint8: for each segment a colour of its own, near that of its class, and none black, which is void."""
+    """(S, 3) uint8: a distinct colour for each segment, near that of its class. None is black, which means void."""
     taken, colours = {(0, 0, 0)}, []
     for label in labels:
         shift, colour = 0, tuple(map(int, palette[label]))
@@ -74,7 +74,7 @@ def segment_colours(labels: Sequence[int], palette: Palette) -> np.ndarray:
 
 
 def panel(tiles: Sequence[np.ndarray], titles: Sequence[str], min_height: int = 240) -> np.ndarray:
-    """Pictures of one size side by side, each under its title; small ones are enlarged to be seen."""
+    """Pictures of one size side by side, with a title above each; small ones are enlarged to `min_height` pixels."""
     scale = max(1, -(-min_height // tiles[0].shape[0]))
     columns = []
     for tile, title in zip(tiles, titles, strict=True):
@@ -86,7 +86,7 @@ def panel(tiles: Sequence[np.ndarray], titles: Sequence[str], min_height: int = 
 
 
 def captioned(image: np.ndarray, lines: Sequence[str], min_height: int = 240) -> np.ndarray:
-    """The image over lines of text; a small one is enlarged to be seen, a narrow one gets a margin at its right."""
+    """The image with lines of text below. Small images are enlarged, and narrow ones get a margin on the right."""
     scale = max(1, -(-min_height // image.shape[0]))
     image = image.repeat(scale, 0).repeat(scale, 1)
     widest = max(cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] for line in lines)
@@ -99,7 +99,7 @@ def captioned(image: np.ndarray, lines: Sequence[str], min_height: int = 240) ->
 
 
 def legend(classes: Sequence[str], palette: Palette, width: int) -> np.ndarray:
-    """One line (or more, if they do not fit) of coloured squares with class names."""
+    """A picture of coloured squares with class names, in as many lines as fit into `width` pixels."""
     entries = [(name, 30 + cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] + 14) for name in classes]
     rows, x = [[]], 0
     for (name, length), colour in zip(entries, palette, strict=False):
@@ -121,7 +121,7 @@ def legend(classes: Sequence[str], palette: Palette, width: int) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """RGB (H, W, 3) -> a file of the suffix's format; missing folders are made."""
+    """Write RGB (H, W, 3) to a file in the format of its suffix; missing folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     done, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -131,7 +131,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
 
 
 def confusion_picture(path: str | Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
-    """Draw a confusion matrix, each row as shares of its ground-truth class."""
+    """Draw a confusion matrix to a file; each row shows shares of its ground-truth class."""
     from matplotlib.figure import Figure
 
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
@@ -153,9 +153,9 @@ def confusion_picture(path: str | Path, confusion: np.ndarray, classes: Sequence
 def curves_picture(
     path: str | Path, precision: np.ndarray, recalls: np.ndarray, names: Sequence[str], classes: Sequence[str]
 ) -> None:
-    """Draw precision (T, R, C) over recall (R,), a small graph a class and a line for each of the T `names`.
+    """Draw precision (T, R, C) over recall (R,) to a file: one graph per class, with a line for each of the T `names`.
 
-    Negative: there is nothing to find, and no line.
+    A line with negative values is not drawn: its class has no objects.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What `model.predict` gives back: labels in the original image's pixels or of the image, and how to save them."""
+"""Results of `model.predict`: data in pixels of the original image, with pictures, summaries and files of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class SegmentationResult:
     """One segmented image.
 
-    mask: (H, W) uint8 class indices. image: (H, W, 3) uint8 RGB. palette: RGB per class; VOC's rule if None.
+    mask: (H, W) uint8 class indices. image: (H, W, 3) uint8 RGB. palette: RGB per class; VOC's colours if None.
     """
 
     mask: np.ndarray
@@ -36,7 +36,7 @@ class SegmentationResult:
             self.palette = voc_palette(len(self.classes))
 
     def colours(self) -> np.ndarray:
-        """(H, W, 3) uint8: each pixel in the colour of its class."""
+        """(H, W, 3) uint8: every pixel in the colour of its class."""
         return colour_mask(self.mask, self.palette)
 
     def overlay(self) -> np.ndarray:
@@ -44,7 +44,7 @@ class SegmentationResult:
         return overlay(self.image, self.mask, self.palette)
 
     def shares(self) -> dict[str, float]:
-        """Class name -> share of the image's pixels, largest first; classes not seen are left out."""
+        """Class name -> share of the image's pixels, largest first, without absent classes."""
         counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
         return {self.classes[index]: counts[index] / self.mask.size for index in order}
@@ -59,7 +59,7 @@ class SegmentationResult:
         write_image(path, self.overlay())
 
     def write(self, out: Path, name: str) -> None:
-        """mask/<name>.png (pixel values are class indices), colour/<name>.png, overlay/<name>.jpg."""
+        """Write mask/<name>.png (pixel values are class indices), colour/<name>.png and overlay/<name>.jpg."""
         self.save_mask(out / "mask" / f"{name}.png")
         write_image(out / "colour" / f"{name}.png", self.colours())
         self.save(out / "overlay" / f"{name}.jpg")
@@ -74,10 +74,10 @@ class SegmentationResult:
 
 @dataclass
 class DetectionResult:
-    """The objects found in one image, the surest first, in its own pixels.
+    """The detections of one image, by falling score, in its pixels.
 
     boxes_xyxy: (K, 4) float32. scores: (K,) float32. labels: (K,) int64. image: (H, W, 3) uint8 RGB. palette: RGB per
-    class; VOC's colours if None. masks: K run lengths (see `xseg.data.read.rle`), or None from a head without masks.
+    class; VOC's colours if None. masks: K run lengths (see `xseg.data.read.rle`), or None for a head without masks.
     """
 
     boxes_xyxy: np.ndarray
@@ -93,10 +93,10 @@ class DetectionResult:
         if self.palette is None:
             from xseg.data.read.classes import voc_palette
 
-            self.palette = voc_palette(len(self.classes) + 1)[1:]  # the first, black, is VOC's background
+            self.palette = voc_palette(len(self.classes) + 1)[1:]  # the first colour, black, is VOC's background
 
     def above(self, threshold: float) -> DetectionResult:
-        """The detections with at least this score."""
+        """The result with only the detections that have at least this score."""
         kept = self.scores >= threshold
         parts = {"boxes_xyxy": self.boxes_xyxy[kept], "scores": self.scores[kept], "labels": self.labels[kept]}
         if self.masks is not None:
@@ -112,7 +112,7 @@ class DetectionResult:
         return decode_masks([self.masks[index]], self.image.shape[:2])[0].bool().numpy()
 
     def drawn(self, threshold: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the image with the boxes and masks above a score, the surest on top."""
+        """(H, W, 3) uint8: the image with boxes and masks from a score up, the highest score on top."""
         sure = self.above(threshold)
         titles = [f"{self.classes[k]} {s:.2f}" for k, s in zip(sure.labels, sure.scores, strict=True)]
         colours = [self.palette[k] for k in sure.labels]
@@ -123,17 +123,19 @@ class DetectionResult:
         return draw_boxes(image, sure.boxes_xyxy[::-1], titles[::-1], colours[::-1])
 
     def summary(self) -> str:
-        """`3 car, 1 person` of the detections above 0.5."""
+        """`3 car, 1 person`: counts of the detections with a score of at least 0.5."""
         labels, counts = np.unique(self.above(0.5).labels, return_counts=True)
         return ", ".join(f"{count} {self.classes[k]}" for k, count in zip(labels, counts, strict=True)) or "nothing"
 
     def save(self, path: str | Path) -> None:
-        """Write the drawn boxes to a picture file."""
+        """Write the image with its detections to a picture file."""
         write_image(path, self.drawn())
 
     def write(self, out: Path, name: str) -> None:
-        """boxes/<name>.json: a list of {class, score, box_xyxy}, with masks also {segmentation} in COCO's run lengths;
-        drawn/<name>.jpg."""
+        """Write boxes/<name>.json and drawn/<name>.jpg.
+
+        The JSON is a list of {class, score, box_xyxy}; with masks also {segmentation}, COCO's run lengths.
+        """
         rows = [
             {"class": self.classes[k], "score": round(float(s), 4), "box_xyxy": [round(float(v), 2) for v in box]}
             for box, s, k in zip(self.boxes_xyxy, self.scores, self.labels, strict=True)
@@ -148,24 +150,23 @@ class DetectionResult:
 
 @dataclass
 class JointResult:
-    """One image, every pixel and the objects in it; `panoptic` (see `heads.panoptic`) is None without instance
-    masks."""
+    """The pixels and the objects of one image; `panoptic` (see `heads.panoptic`) is None without instance masks."""
 
     segmentation: SegmentationResult
     detection: DetectionResult
     panoptic: Panoptic | None
 
     @classmethod
-    def of(cls, found: dict, classes, things, palette, image: np.ndarray, path: str | Path | None) -> JointResult:
-        """From what `JointModel` predicts for one image; `things` are the classes of the detections' labels."""
-        pixels = SegmentationResult(found["mask"].cpu().numpy(), classes, palette, image, path)
-        arrays = (found[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
+    def of(cls, prediction: dict, classes, things, palette, image: np.ndarray, path: str | Path | None) -> JointResult:
+        """The result for one prediction of `JointModel`; `things` are the classes of the detections' labels."""
+        pixels = SegmentationResult(prediction["mask"].cpu().numpy(), classes, palette, image, path)
+        arrays = (prediction[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
         names, colours = ([values[k] for k in things] for values in (classes, pixels.palette))
-        objects = DetectionResult(*arrays, tuple(names), colours, image, path, found.get("masks"))
-        return cls(pixels, objects, found.get("panoptic"))
+        objects = DetectionResult(*arrays, tuple(names), colours, image, path, prediction.get("masks"))
+        return cls(pixels, objects, prediction.get("panoptic"))
 
     def drawn(self, threshold: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the coloured pixels under the boxes and masks above a score."""
+        """(H, W, 3) uint8: the coloured pixels, with boxes and masks from a score up on top."""
         return dataclasses.replace(self.detection, image=self.segmentation.overlay()).drawn(threshold)
 
     def summary(self) -> str:
@@ -173,12 +174,14 @@ class JointResult:
         return f"{self.segmentation.summary()}; {self.detection.summary()}"
 
     def save(self, path: str | Path) -> None:
-        """Write what is drawn to a picture file."""
+        """Write the picture of `drawn` to a file."""
         write_image(path, self.drawn())
 
     def write(self, out: Path, name: str) -> None:
-        """What both parts write, and panoptic/<name>.png in COCO's format (id = R + 256 G + 256^2 B, 0 = void) with
-        panoptic/<name>.json, its list of {id, class, area}."""
+        """Write the files of both parts, and for panoptic results panoptic/<name>.png and panoptic/<name>.json.
+
+        The PNG has COCO's format (id = R + 256 G + 256^2 B, 0 = void); the JSON is a list of {id, class, area}.
+        """
         self.segmentation.write(out, name)
         self.detection.write(out, name)
         if self.panoptic is None:
@@ -198,8 +201,8 @@ class JointResult:
 class ClassificationResult:
     """One classified image.
 
-    scores: (num_classes,) probabilities; `multi_label`: each by itself, not summing to 1. image: (H, W, 3) uint8 RGB,
-    which `drawn` and `save` want.
+    scores: (num_classes,) probabilities; with `multi_label` they are independent and do not sum to 1. image: (H, W, 3)
+    uint8 RGB, which `drawn` and `save` need.
     """
 
     scores: np.ndarray
@@ -209,35 +212,35 @@ class ClassificationResult:
     image: np.ndarray | None = None
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
-        """(name, probability) of the likeliest classes, the likeliest first."""
+        """(name, probability) of the most likely classes, by falling probability."""
         order = np.argsort(-self.scores, kind="stable")[:count]
         return [(self.classes[index], float(self.scores[index])) for index in order]
 
     def above(self, threshold: float = 0.5) -> list[tuple[str, float]]:
-        """(name, probability) of the classes with at least this probability, the likeliest first."""
+        """(name, probability) of the classes with at least this probability, by falling probability."""
         return self.top(int((self.scores >= threshold).sum()))
 
     def summary(self) -> str:
-        """`tabby 61 %, tiger cat 30 %, …`: the likeliest; of several labels those from 50 % up."""
+        """`tabby 61 %, tiger cat 30 %, …`: the three most likely classes; with `multi_label` those from 50 % up."""
         shown = self.above() if self.multi_label else self.top(3)
         return ", ".join(f"{name} {100 * score:.0f} %" for name, score in shown) or "nothing"
 
     def likeliest(self) -> list[tuple[str, float]]:
-        """(name, probability) of the five likeliest classes, and of several labels of all from 50 % up."""
+        """(name, probability) of the five most likely classes; with `multi_label` also of all others from 50 % up."""
         return self.top(max(5, len(self.above())) if self.multi_label else 5)
 
     def drawn(self) -> np.ndarray:
-        """(H, W, 3) uint8: the image over the names and probabilities of its likeliest classes."""
+        """(H, W, 3) uint8: the image, and below it names and probabilities of the most likely classes."""
         if self.image is None:
             raise ValueError("this result has no image to draw on: model.predict gives results with their image")
         return captioned(self.image, [f"{name} {100 * score:.1f} %" for name, score in self.likeliest()])
 
     def save(self, path: str | Path) -> None:
-        """Write what is drawn to a picture file."""
+        """Write the picture of `drawn` to a file."""
         write_image(path, self.drawn())
 
     def write(self, out: Path, name: str) -> None:
-        """scores/<name>.json: the classes of `likeliest`."""
+        """Write scores/<name>.json with the classes of `likeliest`."""
         path = out / "scores" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dict(self.likeliest()), indent=1))

@@ -140,5 +140,5 @@ def compare(run: Run, raw: Raw, backend: str, tolerance: float, device: torch.de
     generator = torch.Generator().manual_seed(0)
     for count, height, width in CHECKED:
         images = (torch.rand(count, 3, height, width, generator=generator) * 2 - 1).to(device)
-        for found, expected in zip(run(images), raw(images), strict=True):
-            agreement(found, expected, f"{backend} on {count} x {height} x {width}", tolerance)
+        for outputs, expected in zip(run(images), raw(images), strict=True):
+            agreement(outputs, expected, f"{backend} on {count} x {height} x {width}", tolerance)

@@ -1,4 +1,4 @@
-"""`xseg predict`: masks, coloured masks and overlays of images on disk, or their classes."""
+"""`xseg predict`: predict images on disk and write the files of their results."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import nn
 from xseg.data.read.images import read_image
 from xseg.engine import keep_freed_memory
 
-AT_ONCE = 4  # images that are read ahead of the network, and as many that are still being written behind it
+AT_ONCE = 4  # images that are read ahead, and results whose files are still being written
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
-    """Image files behind files, folders (not their subfolders) and glob patterns, each once, in order."""
+    """The image files that files, folders (without subfolders) and glob patterns name, each once, in order."""
     images: dict[str, Path] = {}
     for item in map(str, inputs):
         path = Path(item)
@@ -38,9 +38,9 @@ def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
 
 
 def output_names(images: Sequence[Path]) -> list[str]:
-    """For each image a name of its own: its path below the folder that all are in, without the suffix.
+    """A unique name for each image: its path below the images' common folder, without the suffix.
 
-    The suffix stays where two images would share the name without it.
+    The suffix is kept if two images would otherwise have the same name.
     """
     paths = [Path(os.path.abspath(image)) for image in images]
     common = os.path.commonpath([path.parent for path in paths])
@@ -51,12 +51,11 @@ def output_names(images: Sequence[Path]) -> list[str]:
 
 
 def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Iterator[str]:
-    """Predict every image; yields a line of summary an image, with the seconds from pixels to labels or boxes.
+    """Predict every image; yield one line per image with the seconds of `model.predict` and a summary.
 
-    While the network computes, the next images are read and the files of the last ones written (see `write` of
-    results); all are there at the end. An image that cannot be read is named in its line and does not stop the others;
-    a ValueError at the end tells how many there were. Images of several folders keep their folders below the common
-    one (`output_names`).
+    While the network computes, the next images are read and the files of the previous results are written (see `write`
+    of results). All files are complete at the end. An image that cannot be read is named in its line and does not stop
+    the others; a ValueError at the end gives their number. Files are named by `output_names`.
     """
     images, out, failed = find_images(inputs), Path(out), 0
     keep_freed_memory()
@@ -82,7 +81,7 @@ def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os
 
 
 def _read_ahead(pool: ThreadPoolExecutor, images: Sequence[Path]) -> Iterator[Future]:
-    """Every image in order, with the next `AT_ONCE` on their way."""
+    """Read every image in order, `AT_ONCE` images ahead."""
     reading: deque[Future] = deque()
     for path in images:
         reading.append(pool.submit(read_image, path))
