@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,6 +32,7 @@ def load(
     weights: str | os.PathLike | Weights | None = None,
     device: str | None = None,
     data_root: str | os.PathLike | None = None,
+    imports: str | Sequence[str] = (),
 ) -> nn.Module:
     """A model in eval mode.
 
@@ -40,17 +44,35 @@ def load(
             so.
         device: default "cuda" if there is one.
         data_root: for a config, where its data set lies; needed for the class names only.
+        imports: modules with your own backbones, heads or losses, imported first. A checkpoint that names your classes
+            needs them, unless Python has already imported them. Name only modules that you trust.
     """
     import xseg.models  # noqa: F401  registers
 
+    imports = import_modules(imports)
     text = os.fspath(source)
     if text.startswith("hf:") or text.endswith(SUFFIXES) or Path(text).is_dir():
         if weights is not None:
             raise ValueError(f"{text} has its own weights; give weights only with a config, got {weights}")
-        model = _from_checkpoint(read_weights(resolve_weights(source)))
+        model = _from_checkpoint(read_weights(resolve_weights(source)), imports)
     else:
         model = _from_config(load_config(source, data_root=data_root), weights)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+
+
+def import_modules(names: str | Sequence[str]) -> list[str]:
+    """Import modules by name; return the names. ModuleNotFoundError for one that Python does not find."""
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # the module exists, but imports another that does not
+            raise ModuleNotFoundError(
+                f"imports: no module named {name!r}; run where it lies, or add its folder to PYTHONPATH", name=name
+            ) from error
+    return names
 
 
 def resolve_weights(source: str | os.PathLike) -> str | os.PathLike:
@@ -92,14 +114,14 @@ def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
     return model
 
 
-def _from_checkpoint(weights: Weights) -> nn.Module:
+def _from_checkpoint(weights: Weights, imports: Sequence[str]) -> nn.Module:
     meta = weights.meta.get("xseg")
     if not meta:
         raise ValueError(
             f"{weights.path} does not say which model it holds: give its config too, "
             f"`xseg.load(CONFIG, {weights.path})`"
         )
-    config = _classes_of(meta["model"], weights.path)
+    config = _classes_of(meta["model"], weights.path, imports)
     without_downloads(config)
     _check_size(config, weights)
     model = _build(config, meta)
@@ -157,21 +179,45 @@ def _describe(model: nn.Module, config: dict, meta: dict) -> None:
         model.palette = [tuple(colour) for colour in meta["palette"]] if meta.get("palette") else None
 
 
-def _classes_of(config: object, path: Path) -> object:
-    """The model config of a checkpoint with every `type` as a class of ours; anything else is refused, not imported."""
+def _classes_of(config: object, path: Path, imports: Sequence[str] = ()) -> object:
+    """The model config of a checkpoint, with every `type` as a class. ValueError for classes that are not trusted."""
     if isinstance(config, (list, tuple)):
-        return [_classes_of(value, path) for value in config]
+        return [_classes_of(value, path, imports) for value in config]
     if isinstance(config, (int, float)) and not abs(config) <= LARGEST:
         raise ValueError(f"{path} asks for {config}, and no number in a model's config is above {LARGEST:,}: refused")
     if not isinstance(config, dict):
         return config
-    built = {key: _classes_of(value, path) for key, value in config.items()}
+    built = {key: _classes_of(value, path, imports) for key, value in config.items()}
     if (name := built.get("type")) is not None:
-        module, _, attribute = str(name).rpartition(".")
-        cls = (
-            getattr(importlib.import_module(module), attribute, None) if f"{module}.".startswith(OUR_PACKAGES) else None
-        )
-        if not isinstance(cls, type):
-            raise ValueError(f"{path} asks for {name!r}, which is no model of xseg: refused")
-        built["type"] = cls
+        built["type"] = _trusted_class(str(name), path, imports)
     return built
+
+
+def _trusted_class(name: str, path: Path, imports: Sequence[str]) -> type:
+    """The class of a dotted name in a checkpoint; a module that is not ours is never imported for it.
+
+    Trusted are our classes, and `nn.Module`s of the modules in `imports` or of the user's own imported code. Classes of
+    installed libraries must be named, because the constructors of some read files or the network.
+    """
+    module, _, attribute = name.rpartition(".")
+    ours = f"{module}.".startswith(OUR_PACKAGES)
+    if ours:
+        importlib.import_module(module)
+    cls = getattr(sys.modules.get(module), attribute, None)
+    if isinstance(cls, type) and (ours or (issubclass(cls, nn.Module) and _is_trusted(cls.__module__, imports))):
+        return cls
+    raise ValueError(
+        f"{path} asks for {name!r}, which is no model of xseg: refused. If it is a class of yours, name its module: "
+        f"xseg.load(…, imports=[{module!r}]), or --import {module} on the command line"
+    )
+
+
+def _is_trusted(module: str, imports: Sequence[str]) -> bool:
+    if any(f"{module}.".startswith(f"{name}.") for name in imports):
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return module == "__main__"  # a notebook or a console; others without a file are built into Python
+    place = Path(file).resolve()
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    return library not in place.parents and not {"site-packages", "dist-packages"} & {*place.parts}
