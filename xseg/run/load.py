@@ -23,8 +23,8 @@ from xseg.weights.sources import SAFE_NAME
 
 OUR_PACKAGES = ("backbones.", "heads.", "xseg.models.")
 SUFFIXES = (".pth", ".pt", ".safetensors")
-LARGEST = 1_000_000  # of the numbers in a checkpoint's model config: channels, layers, pixels
-MOST_CALLS = 100  # of torch while a model is built, for each of its tensors; timm's networks take up to 16
+LARGEST = 1_000_000  # limit of the numbers in a checkpoint's model config: channels, layers, pixels
+MOST_CALLS = 100  # limit of torch calls per tensor while a model is built; timm's networks need up to 16
 
 
 def load(
@@ -34,16 +34,16 @@ def load(
     data_root: str | os.PathLike | None = None,
     imports: str | Sequence[str] = (),
 ) -> nn.Module:
-    """A model in eval mode.
+    """Load a model in eval mode.
 
     Args:
-        source: a checkpoint of ours (it holds its own model config), the work dir of a training (its best checkpoint
-            is taken), a folder with a `model.safetensors`, "hf:ORG/NAME", or a config's path or name.
-        weights: for a config, what to load: anything that `xseg.weights.read_weights` takes or returned. Default the
-            config's own `weights`; without any the model is as initialised. Those of a backbone alone leave the head
-            so.
-        device: default "cuda" if there is one.
-        data_root: for a config, where its data set lies; needed for the class names only.
+        source: a checkpoint of xseg, which holds its model config; the work dir of a training, whose best checkpoint
+            is used; a folder with a `model.safetensors`; "hf:ORG/NAME"; or the path or name of a config.
+        weights: only with a config: anything that `xseg.weights.read_weights` takes or returns. Default: the config's
+            own `weights`; without these the model keeps its initial values. Weights of a backbone alone leave the head
+            at its initial values.
+        device: default "cuda" if there is one, else "cpu".
+        data_root: only with a config: the folder of its data set, which tells the class names.
         imports: modules with your own backbones, heads or losses, imported first. A checkpoint that names your classes
             needs them, unless Python has already imported them. Name only modules that you trust.
     """
@@ -76,8 +76,11 @@ def import_modules(names: str | Sequence[str]) -> list[str]:
 
 
 def resolve_weights(source: str | os.PathLike) -> str | os.PathLike:
-    """Of a work dir its best checkpoint, or its last if none was best, or the `model.safetensors` of a folder without;
-    anything else as it is."""
+    """The weight file of a folder; any other source is returned unchanged.
+
+    This is the best checkpoint of a work dir, else the last one, else `model.safetensors`. FileNotFoundError without
+    any.
+    """
     path = Path(source)
     if not path.is_dir() or is_tf_folder(path):
         return source
@@ -89,7 +92,7 @@ def resolve_weights(source: str | os.PathLike) -> str | os.PathLike:
 
 
 def without_downloads(model: dict) -> None:
-    """Build the backbone without fetching pretrained weights: a checkpoint is about to replace them."""
+    """Remove pretrained weights from a model's config, because a checkpoint will replace them."""
     backbone = model.get("backbone")
     if isinstance(backbone, dict):
         for key in ("pretrained", "weights"):
@@ -99,7 +102,7 @@ def without_downloads(model: dict) -> None:
 def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
     weights = source or cfg.get("weights")
     if weights and not isinstance(weights, Weights):
-        weights = read_weights(resolve_weights(weights))  # a wrong name is told before the model is built
+        weights = read_weights(resolve_weights(weights))  # a wrong name fails before the model is built
     meta = fill_num_classes(cfg, "val_dataloader")
     fill_context(cfg, weights)
     config = cfg.model.to_dict()
@@ -109,7 +112,7 @@ def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
     if weights:
         model.fresh = load_weights(model, weights)
         if weights.origin and not meta and model.num_classes == 1000:
-            meta = {"classes": imagenet_classes()}  # every classifier among the sources is ImageNet's
+            meta = {"classes": imagenet_classes()}  # all classifiers of other sources are ImageNet's
         _describe(model, config, {**meta, **weights.meta.get("xseg", {})})
     return model
 
@@ -130,7 +133,7 @@ def _from_checkpoint(weights: Weights, imports: Sequence[str]) -> nn.Module:
 
 
 def _check_size(config: dict, weights: Weights) -> None:
-    """ValueError if the model that a file describes has more tensors or bytes than the file; takes no memory for it."""
+    """ValueError if the model that a file describes has more tensors or bytes than the file. Allocates no memory."""
     path, budget = weights.path, _Budget(1000 + MOST_CALLS * len(weights.state))
     try:
         with torch.device("meta"), budget:
@@ -147,7 +150,7 @@ def _check_size(config: dict, weights: Weights) -> None:
 
 
 class _Budget(TorchFunctionMode):
-    """Ends the building of a model that calls torch more often than one of so many tensors does."""
+    """Stop building a model with ValueError after `calls` calls of torch."""
 
     def __init__(self, calls: int):
         super().__init__()
@@ -156,10 +159,10 @@ class _Budget(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         self.left -= 1
-        if func is torch.linspace:  # drop rates by depth, whose values are read: they need memory
+        if func is torch.linspace:  # drop rates by depth, whose values are read, so they need memory
             steps = args[2] if len(args) > 2 else kwargs["steps"]
             self.left, kwargs = self.left - steps, {**kwargs, "device": "cpu"}
-        elif func is torch.tensor:  # numbers of the config, which distributions check
+        elif func is torch.tensor:  # numbers of the config, whose values distributions check
             kwargs = {**kwargs, "device": "cpu"}
         if self.left < 0:
             raise ValueError("it has more parts than the file holds tensors")
