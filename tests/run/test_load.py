@@ -1,12 +1,15 @@
 """A person's own classes reload from a checkpoint when their module is named or imported, and not otherwise."""
 
+import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 import xseg
 from backbones import AlignedXception
+from xseg.drawing import write_image
 from xseg.models import Segmentor
 from xseg.run.load import import_modules
 from xseg.weights import save_safetensors
@@ -75,3 +78,21 @@ def test_a_module_that_is_not_there_is_named(saved):
     (saved / "broken.py").write_text("import nowhere_to_be_found")
     with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere_to_be_found'"):
         import_modules("broken")
+
+
+def test_the_command_imports_from_the_working_directory(saved):
+    write_image(saved / "a.png", np.zeros((32, 40, 3), np.uint8))
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.path.remove(''); from xseg.cli import main; sys.exit(main())",
+        "predict",
+        "x.safetensors",
+        "a.png",
+        "--device",
+        "cpu",
+    ]
+    refused = subprocess.run(command, cwd=saved, capture_output=True, text=True)
+    assert refused.returncode == 1 and "--import own_heads on the command line" in refused.stderr
+    subprocess.run([*command, "--import", "own_heads"], cwd=saved, check=True)
+    assert (saved / "predictions" / "mask" / "a.png").is_file()

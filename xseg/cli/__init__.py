@@ -125,6 +125,7 @@ def add_eval(commands) -> None:
     )
     command.add_argument("--panoptic", action="store_true", help="panoptic quality too, of a model with both heads")
     add_deploy_argument(command)
+    add_import_argument(command)
     command.set_defaults(run=run_eval)
 
 
@@ -151,6 +152,7 @@ def add_predict(commands) -> None:
     command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
     add_deploy_argument(command)
+    add_import_argument(command)
     command.set_defaults(run=run_predict)
 
 
@@ -161,6 +163,7 @@ def add_export(commands) -> None:
     command.add_argument("--out", default="model.onnx", metavar="FILE", help="default: model.onnx")
     command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="other than in training")
     command.add_argument("--data-root", metavar="DIR", help="of a config, where its data set tells the class names")
+    add_import_argument(command)
     command.set_defaults(run=run_export)
 
 
@@ -277,6 +280,17 @@ def add_deploy_argument(command: argparse.ArgumentParser) -> None:
         "--backend",
         choices=BACKENDS,
         help="what computes the deployed model, where installed; auto: the fastest (default: torch); means --deploy",
+    )
+
+
+def add_import_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module with your own backbones, heads or losses, perhaps in the working directory; can be repeated",
     )
 
 

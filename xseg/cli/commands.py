@@ -32,6 +32,8 @@ def run_train(arguments) -> int:
 def run_eval(arguments) -> int:
     from xseg.run.evaluate import evaluate
 
+
+    import_own(arguments)
     report = evaluate(
         read_config(arguments),
         arguments.weights,
@@ -62,10 +64,11 @@ def run_predict(arguments) -> int:
     from xseg.run.predict import find_images, predict
 
     find_images(arguments.inputs)  # wrong paths are told before the model is loaded
+    given = {"device": arguments.device, "imports": import_own(arguments)}
     if arguments.config:
-        model = load(arguments.config, arguments.weights, arguments.device)
+        model = load(arguments.config, arguments.weights, **given)
     else:
-        model = load(arguments.weights, device=arguments.device)
+        model = load(arguments.weights, **given)
     views = {"window_hw": arguments.window, "scales": arguments.scales, "flip": arguments.flip}
     if views := {name: value for name, value in views.items() if value}:
         if model.task != "segmentation":
@@ -85,7 +88,7 @@ def run_export(arguments) -> int:
     from xseg.deploy.onnx import export
     from xseg.run.load import load
 
-    model = load(arguments.source, arguments.weights, "cpu", arguments.data_root)
+    model = load(arguments.source, arguments.weights, "cpu", arguments.data_root, import_own(arguments))
     if arguments.output_stride:
         model.set_output_stride(arguments.output_stride)
     for line in export(model, arguments.out):
@@ -224,3 +227,12 @@ def read_config(arguments):
     return load_config(
         arguments.config, arguments.cfg_options, arguments.data_root, arguments.backbone, arguments.schedule
     )
+
+
+def import_own(arguments) -> list[str]:
+    """Import the modules of --import, which may lie in the working directory; return their names."""
+    from xseg.run.load import import_modules
+
+    if arguments.imports:
+        sys.path.insert(0, "")
+    return import_modules(arguments.imports)
