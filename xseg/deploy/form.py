@@ -75,7 +75,7 @@ def metadata(model: nn.Module, facts: dict[str, object]) -> dict[str, str]:
     normalisation = model.data_preprocessor
     known: dict[str, object] = {
         "producer": f"xseg {__version__}",
-        "task": model.task,
+        "task": type(model).__name__.lower(),  # the value that readers of such files know
         "input": "images (N, 3, H, W) float32, RGB, (pixel - mean) / std of pixels in 0..255",
         "mean": normalisation.mean.flatten().tolist(),
         "std": normalisation.std.flatten().tolist(),
