@@ -89,6 +89,12 @@ class DetectionResult:
     path: str | Path | None = None
     masks: list[dict] | None = None
 
+    @classmethod
+    def of(cls, prediction: dict, classes, palette, image: np.ndarray, path: str | Path | None) -> DetectionResult:
+        """The result for one prediction of `Detector` or `JointModel`: the same numbers, as arrays on the CPU."""
+        arrays = (prediction[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
+        return cls(*arrays, classes, palette, image, path, prediction.get("masks"))
+
     def __post_init__(self):
         if self.palette is None:
             from xseg.data.read.classes import voc_palette
@@ -160,9 +166,8 @@ class JointResult:
     def of(cls, prediction: dict, classes, things, palette, image: np.ndarray, path: str | Path | None) -> JointResult:
         """The result for one prediction of `JointModel`; `things` are the classes of the detections' labels."""
         pixels = SegmentationResult(prediction["mask"].cpu().numpy(), classes, palette, image, path)
-        arrays = (prediction[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
         names, colours = ([values[k] for k in things] for values in (classes, pixels.palette))
-        objects = DetectionResult(*arrays, tuple(names), colours, image, path, prediction.get("masks"))
+        objects = DetectionResult.of(prediction, tuple(names), colours, image, path)
         return cls(pixels, objects, prediction.get("panoptic"))
 
     def drawn(self, threshold: float = 0.5) -> np.ndarray:

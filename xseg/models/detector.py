@@ -79,8 +79,7 @@ class Detector(Model):
     def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         from xseg.results import DetectionResult
 
-        arrays = (prediction[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
-        return DetectionResult(*arrays, self.classes, self.palette, image, path, prediction.get("masks"))
+        return DetectionResult.of(prediction, self.classes, self.palette, image, path)
 
     def export_form(self) -> ExportForm:
         return detections_form(
