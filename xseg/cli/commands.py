@@ -32,7 +32,6 @@ def run_train(arguments) -> int:
 def run_eval(arguments) -> int:
     from xseg.run.evaluate import evaluate
 
-
     import_own(arguments)
     report = evaluate(
         read_config(arguments),

@@ -12,13 +12,13 @@ def written(tmp_path, inner):
     return tmp_path / "a.xml"
 
 
-def test_numbers_as_in_the_file(tmp_path):
+def test_boxes_are_counted_from_zero(tmp_path):
     """Names are stripped, an empty `difficult` is none, the box of a part of an object is not the object's."""
     size = "<size><width>30</width><height>20</height><depth>3</depth></size>"
     part = "<part><name>head</name><bndbox><xmin>9</xmin></bndbox></part>"
     first = f"<object><name> dog </name><difficult>1</difficult>{part}{BOX}</object>"
     second = f"<object><name>cat</name><difficult/>{BOX}</object>"
-    expected = [VocObject("dog", (1, 2.5, 3, 4), True), VocObject("cat", (1, 2.5, 3, 4), False)]
+    expected = [VocObject("dog", (0, 1.5, 3, 4), True), VocObject("cat", (0, 1.5, 3, 4), False)]
     assert read_voc_xml(written(tmp_path, size + first + second)) == VocAnnotation((20, 30), expected)
     assert read_voc_xml(written(tmp_path, "")) == VocAnnotation(None, [])
 

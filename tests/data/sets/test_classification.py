@@ -204,7 +204,7 @@ def write_detection(root, boxes, splits=(("train", ["a"]), ("val", ["b"]))):
 
 
 def test_command_cuts_every_box_with_an_area(tmp_path, capsys):
-    boxes = [("red", 10, 5, 30, 25), ("white", 20, 10, 40, 20), ("red", 7, 7, 7, 9)]
+    boxes = [("red", 10, 5, 30, 25), ("white", 20, 10, 40, 20), ("red", 8, 7, 7, 9)]
     voc = write_detection(tmp_path / "voc", boxes)
     assert main(["data", "convert", "crops", f"{voc}", f"{tmp_path}/out", "--margin", "0"]) == 0
     assert capsys.readouterr().out == "train: 1 red, 1 white, 1 empty\nval: 1 red, 1 white, 1 empty\n"
@@ -212,7 +212,7 @@ def test_command_cuts_every_box_with_an_area(tmp_path, capsys):
     cut = ["train/red/a_000.png", "train/white/a_001.png", "val/red/b_000.png", "val/white/b_001.png"]
     assert files == ["classes.txt", *cut]
     whole = np.array(Image.open(voc / "JPEGImages" / "a.png"))
-    assert np.array_equal(np.array(Image.open(tmp_path / "out" / "train" / "red" / "a_000.png")), whole[5:25, 10:30])
+    assert np.array_equal(np.array(Image.open(tmp_path / "out" / "train" / "red" / "a_000.png")), whole[4:25, 9:30])
     assert ImageFolder(tmp_path / "out", "val").classes == ("red", "white")
     assert main(["data", "convert", "crops", f"{voc}", f"{tmp_path}/out"]) == 1
     assert "exists and is not empty" in capsys.readouterr().err

@@ -59,11 +59,11 @@ def convert_crops(voc_root: Path_, out: Path_, margin: float = 0.1) -> dict[str,
 
 def _cut_image(path: Path, objects: Sequence[VocObject], out: Path, margin: float) -> Counter:
     image, counts = read_image(path), Counter()
-    for number, (name, xyxy, _) in enumerate(objects):
-        if xyxy[2] <= xyxy[0] or xyxy[3] <= xyxy[1]:
+    for number, (name, (x1, y1, x2, y2), _) in enumerate(objects):
+        if x2 <= x1 or y2 <= y1:
             counts["empty"] += 1
             continue
-        crop = cut_square(image, xyxy, margin).permute(1, 2, 0).numpy()
+        crop = cut_square(image, (x1, y1, x2, y2), margin).permute(1, 2, 0).numpy()
         _, png = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
         (out / name / f"{path.stem}_{number:03d}.png").write_bytes(png.tobytes())
         counts[name] += 1

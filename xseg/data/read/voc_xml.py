@@ -18,7 +18,7 @@ class VocObject(NamedTuple):
     """One object of an annotation file."""
 
     name: str
-    box: tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
+    box_xyxy: tuple[float, float, float, float]  # pixels from 0; x2, y2 is the edge after the last pixel
     difficult: bool = False
 
 
@@ -48,9 +48,9 @@ def read_voc_xml(path: Path_) -> VocAnnotation:
         place = f"{path}: object {number} ({name})"
         if not name:
             raise ValueError(f"{path}: object {number} has no name; add the name of its class")
-        box = tuple(_number(node.findtext(f"bndbox/{edge}"), f"{place}: bndbox/{edge}") for edge in EDGES)
+        xmin, ymin, xmax, ymax = (_number(node.findtext(f"bndbox/{edge}"), f"{place}: bndbox/{edge}") for edge in EDGES)
         difficult = _number(node.findtext("difficult") or "0", f"{place}: difficult") != 0
-        objects.append(VocObject(name, box, difficult))
+        objects.append(VocObject(name, (xmin - 1, ymin - 1, xmax, ymax), difficult))
     return VocAnnotation(_size_hw(tree, path), objects)
 
 
@@ -59,7 +59,7 @@ class LabelledObject(NamedTuple):
 
     number: int  # in the file, from 1
     label: int
-    box_xyxy: tuple[float, float, float, float]  # pixels from 0; x2, y2 is the edge after the last pixel
+    box_xyxy: tuple[float, float, float, float]  # as in `VocObject`
     difficult: bool
 
 
@@ -77,9 +77,9 @@ def read_labelled(
     if size_hw is None:
         report("incomplete image", ValueError(f"{path} states no size; add the width and height of the image"))
     labelled = []
-    for number, (name, (xmin, ymin, xmax, ymax), difficult) in enumerate(objects, start=1):
+    for number, (name, box_xyxy, difficult) in enumerate(objects, start=1):
         if name in names:
-            labelled.append(LabelledObject(number, names.index(name), (xmin - 1, ymin - 1, xmax, ymax), difficult))
+            labelled.append(LabelledObject(number, names.index(name), box_xyxy, difficult))
         else:
             known = f"no such class; the classes are {', '.join(names)}. List all classes in classes.txt"
             report("unknown class", ValueError(f"{path}: object {number} ({name}): {known}"))
