@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from xseg.cli import literal, main
+from xseg.cli import main
+from xseg.cli.options import literal
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [

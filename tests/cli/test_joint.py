@@ -6,7 +6,8 @@ import pytest
 from trees import cityscapes_scene, write_cityscapes
 
 from xseg import evaluate, train
-from xseg.cli import literal, main
+from xseg.cli import main
+from xseg.cli.options import literal
 from xseg.config import load_config
 from xseg.data import Shapes
 

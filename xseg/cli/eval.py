@@ -1,0 +1,46 @@
+"""`xseg eval`: evaluate weights on the validation data of a config."""
+
+from xseg.cli.options import (
+    add_config_arguments,
+    add_deploy_argument,
+    add_import_argument,
+    add_launcher_argument,
+    import_own,
+    read_config,
+)
+
+
+def add(commands) -> None:
+    command = commands.add_parser("eval", help="evaluate weights on a config's validation data")
+    add_config_arguments(command)
+    command.add_argument(
+        "weights",
+        metavar="WEIGHTS",
+        nargs="?",
+        help="a work dir, a weight file, or a published name (`xseg weights list`); default: those of the config",
+    )
+    command.add_argument("--out", metavar="DIR", help="for numbers and pictures (default: eval/ beside the weights)")
+    command.add_argument("--worst", type=int, default=8, metavar="N", help="draw the N worst images (default: 8)")
+    add_launcher_argument(command)
+    command.add_argument("--panoptic", action="store_true", help="panoptic quality too, of a model with both heads")
+    add_deploy_argument(command)
+    add_import_argument(command)
+    command.set_defaults(run=run)
+
+
+def run(arguments) -> int:
+    from xseg.run.evaluate import evaluate
+
+    import_own(arguments)
+    report = evaluate(
+        read_config(arguments),
+        arguments.weights,
+        out=arguments.out,
+        num_worst=arguments.worst,
+        launcher=arguments.launcher,
+        deploy=arguments.deploy,
+        panoptic=arguments.panoptic,
+        backend=arguments.backend,
+    )
+    report.print()
+    return 0

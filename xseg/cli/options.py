@@ -1,0 +1,100 @@
+"""Options that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+
+from xseg.deploy.backends import CHOICES as BACKENDS
+from xseg.deploy.backends import PRECISIONS
+
+
+def add_config_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("config", metavar="CONFIG", help="path, or name of a shipped config (`xseg config list`)")
+    command.add_argument(
+        "--backbone", metavar="B", help="another: xception41, xception65@0.5 (width), timm:resnet50, smp:mit_b0"
+    )
+    command.add_argument("--schedule", metavar="S", help="another length: 1x, 2x, 30k, 90k, …")
+    add_override_arguments(command)
+
+
+def add_override_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data-root", metavar="DIR", help="where the data set lies, instead of the config's root")
+    command.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=Overrides,
+        default={},
+        metavar="K=V",
+        help="override config values: train_dataloader.batch_size=4 'model.inference={\"flip\": True}'",
+    )
+
+
+def read_config(arguments):
+    from xseg.config import load_config
+
+    return load_config(
+        arguments.config, arguments.cfg_options, arguments.data_root, arguments.backbone, arguments.schedule
+    )
+
+
+def add_launcher_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun"
+    )
+
+
+def add_deploy_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--deploy",
+        nargs="?",
+        const="fp32",
+        choices=PRECISIONS,
+        help="fold BatchNorms and drop what only training needs, for speed; bf16 and fp16 compute in that",
+    )
+    command.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="what computes the deployed model, where installed; auto: the fastest (default: torch); means --deploy",
+    )
+
+
+def add_import_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module with your own backbones, heads or losses, perhaps in the working directory; can be repeated",
+    )
+
+
+def import_own(arguments) -> list[str]:
+    """Import the modules of --import, which may lie in the working directory; return their names."""
+    from xseg.run.load import import_modules
+
+    if arguments.imports:
+        sys.path.insert(0, "")
+    return import_modules(arguments.imports)
+
+
+class Overrides(argparse.Action):
+    """`a.b=1 c=text` -> {"a.b": 1, "c": "text"}: a Python literal if it is one, else the string as typed."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        options = dict(getattr(namespace, self.dest))
+        for item in values:
+            key, equals, text = item.partition("=")
+            if not (key and equals):
+                parser.error(f"{option_string} takes KEY=VALUE, got {item!r}")
+            options[key] = literal(text)
+        setattr(namespace, self.dest, options)
+
+
+def literal(text: str) -> object:
+    try:
+        return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,48 @@
+"""`xseg predict`: results of images, folders or patterns as files."""
+
+from xseg.cli.options import add_deploy_argument, add_import_argument, import_own
+
+
+def add(commands) -> None:
+    command = commands.add_parser("predict", help="segment or classify images, folders or glob patterns")
+    command.add_argument(
+        "weights", metavar="WEIGHTS", help="a work dir, a checkpoint of ours, hf:ORG/NAME, or with --config any weights"
+    )
+    command.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, patterns such as 'in/*.jpg'")
+    command.add_argument("--out", default="predictions", metavar="DIR", help="default: predictions")
+    command.add_argument("--config", metavar="CONFIG", help="for weights that do not say which model they are")
+    command.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
+    command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="other than in training")
+    command.add_argument("--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window over large images")
+    command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
+    command.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    add_deploy_argument(command)
+    add_import_argument(command)
+    command.set_defaults(run=run)
+
+
+def run(arguments) -> int:
+    from dataclasses import replace
+
+    from xseg.run.load import load
+    from xseg.run.predict import find_images, predict
+
+    find_images(arguments.inputs)  # wrong paths are told before the model is loaded
+    given = {"device": arguments.device, "imports": import_own(arguments)}
+    if arguments.config:
+        model = load(arguments.config, arguments.weights, **given)
+    else:
+        model = load(arguments.weights, **given)
+    views = {"window_hw": arguments.window, "scales": arguments.scales, "flip": arguments.flip}
+    if views := {name: value for name, value in views.items() if value}:
+        if model.task != "segmentation":
+            raise ValueError(f"--window, --scales and --flip are for a Segmentor, this is a {type(model).__name__}")
+        model.inference = replace(model.inference, **views)
+    if arguments.output_stride:
+        model.set_output_stride(arguments.output_stride)
+    if arguments.deploy or arguments.backend:
+        model = model.deploy(arguments.deploy, backend=arguments.backend or "torch")
+    for line in predict(model, arguments.inputs, arguments.out):
+        print(line, flush=True)
+    print(f"written to {arguments.out}")
+    return 0
