@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from xseg.weights.keymap import KeyMap
 
 REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -61,3 +63,22 @@ def reference_weight(name: str, shape: list[int], fan_axes: int) -> np.ndarray:
     else:
         weight = rng.standard_normal(shape) * np.sqrt(1 / np.prod(shape[:fan_axes]))
     return weight.astype(np.float32)
+
+
+def to_theirs(key_map: KeyMap, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our weights under the names and in the layout of another program: the inverse of `key_map.to_ours`.
+
+    A pointwise kernel that is flat in their file comes back as (out, in, 1, 1).
+    """
+    weights = {key_map.table[n]: v for n, v in state.items() if not n.endswith("num_batches_tracked")}
+    return {name: _their_layout(name, value) if key_map.tensorflow else value for name, value in weights.items()}
+
+
+def _their_layout(name: str, value: Tensor) -> Tensor:
+    """TensorFlow's axes: dense [in, out], depthwise [h, w, channels, 1], other kernels [h, w, in, out]."""
+    if value.ndim == 2:
+        return value.T
+    if value.ndim == 4:
+        depthwise = "depthwise" in name.rpartition("/")[2]
+        return value.permute(2, 3, 0, 1) if depthwise else value.permute(2, 3, 1, 0)
+    return value

@@ -12,7 +12,7 @@ import pytest
 import timm
 import torch
 from bundle import write_bundle
-from peers import reference, reference_weight, shake
+from peers import reference, reference_weight, shake, to_theirs
 from safetensors.torch import save_file
 from toy import ToyModel
 
@@ -34,7 +34,7 @@ def classifier(backbone, num_classes=1000):
 
 
 def tf_arrays(model, key_map):
-    return {name: value.contiguous().numpy() for name, value in key_map.to_theirs(model.state_dict()).items()}
+    return {name: value.contiguous().numpy() for name, value in to_theirs(key_map, model.state_dict()).items()}
 
 
 def shaken(model):
@@ -180,7 +180,7 @@ def test_same_logits_as_timm(name, backbone, tmp_path):
 @pytest.mark.parametrize("last", ["fc", "last_linear"])
 def test_cadenes_file_with_either_name_and_flat_pointwise_kernels(last, tmp_path):
     first = shaken(classifier(Xception(out=("c5",), width=0.125, bn_eps=1e-5)))
-    state = {key.replace("fc.", f"{last}."): v for key, v in cadene.MAPS[0].to_theirs(first.state_dict()).items()}
+    state = {key.replace("fc.", f"{last}."): v for key, v in to_theirs(cadene.MAPS[0], first.state_dict()).items()}
     state = {key: v.flatten(1) if "pointwise" in key else v for key, v in state.items()}
     torch.save(state, tmp_path / "xception.pth")
     second = classifier(Xception(out=("c5",), width=0.125, bn_eps=1e-5)).eval()
@@ -191,7 +191,7 @@ def test_cadenes_file_with_either_name_and_flat_pointwise_kernels(last, tmp_path
 def test_segmentrons_backbone(tmp_path):
     first = shaken(segmentor(65))
     state = {key: v for key, v in first.state_dict().items() if key.startswith("backbone.")}
-    torch.save(segmentron.MAPS[0].to_theirs(state), tmp_path / "x65.pth")
+    torch.save(to_theirs(segmentron.MAPS[0], state), tmp_path / "x65.pth")
     second = segmentor(65)
     assert all(name.startswith("head.") for name in load_weights(second, tmp_path / "x65.pth"))
     assert same(first.backbone, second.backbone)
@@ -199,7 +199,7 @@ def test_segmentrons_backbone(tmp_path):
 
 def test_the_epsilon_is_part_of_the_weights(tmp_path):
     first = classifier(Xception(out=("c5",), width=0.125, bn_eps=1e-5))
-    torch.save(cadene.MAPS[0].to_theirs(first.state_dict()), tmp_path / "xception.pth")
+    torch.save(to_theirs(cadene.MAPS[0], first.state_dict()), tmp_path / "xception.pth")
     with pytest.raises(ValueError, match=r"epsilon 1e-05, the model's backbone with 0.001; set model.backbone.bn_eps"):
         load_weights(classifier(Xception(out=("c5",), width=0.125)), tmp_path / "xception.pth")
 

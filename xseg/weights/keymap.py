@@ -60,19 +60,14 @@ class KeyMap:
         ours = {theirs: name for name, theirs in self.table.items()}
         return {ours.get(n, n): self._layout(n, value) for n, value in self.clean(state).items()}
 
-    def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our weights under their names and in their layout: the inverse of `to_ours`, but for 1x1 dense kernels."""
-        kept = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-        return {self.table[name]: self._layout(self.table[name], value, back=True) for name, value in kept.items()}
-
-    def _layout(self, theirs: str, value: Tensor, back: bool = False) -> Tensor:
+    def _layout(self, theirs: str, value: Tensor) -> Tensor:
         if not self.tensorflow or value.ndim not in (2, 4):
             return value.unsqueeze(-1).unsqueeze(-1) if value.ndim == 2 and "pointwise" in theirs else value
         if value.ndim == 2:
             return value.T
-        if "depthwise" in theirs.rpartition("/")[2]:  # [h, w, C, 1] <-> [C, 1, h, w]
+        if "depthwise" in theirs.rpartition("/")[2]:  # [h, w, C, 1] -> [C, 1, h, w]
             return value.permute(2, 3, 0, 1)
-        return value.permute(2, 3, 1, 0) if back else value.permute(3, 2, 0, 1)
+        return value.permute(3, 2, 0, 1)
 
 
 def expand(rules: Iterable[Rule], **fields: Words) -> dict[str, str]:
