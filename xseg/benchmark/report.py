@@ -109,11 +109,16 @@ def draw_curves(groups: dict[str, list[dict]], path: Path) -> None:
                 known = [(point["x"], point[key]) for point in line if point[key] is not None]
                 axes.plot(*zip(*known, strict=True), "o-", label=name) if known else None
             axes.set(xlabel=group, ylabel=title, ylim=(0, None))
-            axes.grid(True, color="#dddddd", lw=0.6)
-            axes.spines[["top", "right"]].set_visible(False)
+            plain_axes(axes)
             if column == 0:
                 axes.legend(frameon=False)
     figure.savefig(path)
+
+
+def plain_axes(axes) -> None:
+    """Light grid, and no frame at the top and on the right."""
+    axes.grid(True, color="#dddddd", lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def print_report(report: dict) -> None:

@@ -32,15 +32,14 @@ def machine(plan: Scale) -> dict:
     source = torch.ones(COPIED // 4, device=plan.device)
     target = source.clone()
     copied = 2e-9 * COPIED / min(timed(lambda: target.copy_(source), plan.device) for _ in range(6))
-    name = torch.cuda.get_device_name() if plan.device == "cuda" else cpu_name()
-    return {
-        "device": name,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d"),
-        "matmul_gflops": ceiling,
-        "copy_gbyte_s": copied,
-    }
+    return {**host(plan.device), "matmul_gflops": ceiling, "copy_gbyte_s": copied}
+
+
+def host(device: str) -> dict:
+    """Name of the device, "cuda" or "cpu"; CPU threads, version of torch, date of today."""
+    name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
+    date = time.strftime("%Y-%m-%d")
+    return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "date": date}
 
 
 def cpu_name() -> str:

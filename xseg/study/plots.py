@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xseg.benchmark.report import plain_axes
 from xseg.study.running import Result
 from xseg.study.study import Study
 
@@ -76,8 +77,7 @@ def _figure():
 
     figure = Figure(figsize=(7.2, 4.4), dpi=110, layout="constrained")
     axes = figure.subplots()
-    axes.grid(True, color="#dddddd", lw=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
     return figure, axes
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from math import hypot
 from pathlib import Path
 
 import torch
 
-from xseg.benchmark.timing import cpu_name
+from xseg.benchmark.timing import host
 from xseg.evaluation.tables import Table
 from xseg.study.running import Cost, Result
 from xseg.study.study import Study
@@ -40,18 +39,12 @@ def report_of(study: Study, results: Sequence[Result]) -> dict:
         "options": study.options,
         "metric": study.metric,
         "seeds": list(study.seeds),
-        "machine": machine(),
+        "machine": host("cuda" if torch.cuda.is_available() else "cpu"),
         "rows": rows,
         "paper": study.paper,
         "findings": [finding(study, by_name[first], by_name[second]) for first, second in study.better],
         "caveat": study.caveat,
     }
-
-
-def machine() -> dict:
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
-    threads = torch.get_num_threads()
-    return {"device": device, "threads": threads, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
 
 
 def finding(study: Study, first: Result, second: Result) -> str:
