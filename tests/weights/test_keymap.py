@@ -132,5 +132,5 @@ def test_no_two_maps_share_most_of_their_names():
 
 
 def test_two_of_ours_under_one_name_are_a_fault():
-    with pytest.raises(AssertionError, match="share a name"):
+    with pytest.raises(AssertionError, match="parameters share a name"):
         KeyMap("x", {"a": "n", "b": "n"}, {})

@@ -200,7 +200,7 @@ def test_segmentrons_backbone(tmp_path):
 def test_the_epsilon_is_part_of_the_weights(tmp_path):
     first = classifier(Xception(out=("c5",), width=0.125, bn_eps=1e-5))
     torch.save(to_theirs(cadene.MAPS[0], first.state_dict()), tmp_path / "xception.pth")
-    with pytest.raises(ValueError, match=r"epsilon 1e-05, the model's backbone with 0.001; set model.backbone.bn_eps"):
+    with pytest.raises(ValueError, match=r"epsilon 1e-05, but the model's backbone uses 0.001; set model.*bn_eps"):
         load_weights(classifier(Xception(out=("c5",), width=0.125)), tmp_path / "xception.pth")
 
 
@@ -240,11 +240,11 @@ def bad_files(folder):
         (folder / name).write_bytes(data)
         return folder / name
 
-    yield "truncated", file("cut.tar.gz", packed[: len(packed) // 2]), "is cut off or no .tar.gz"
+    yield "truncated", file("cut.tar.gz", packed[: len(packed) // 2]), "is cut off or not a .tar.gz"
     write_bundle(folder / "deep" / "m", tf_arrays(segmentor(65), tensorflow.MAPS[1]))
     yield "wrong depth", folder / "deep", "the file holds 21 blocks, the model has 13: another depth"
     write_bundle(folder / "mobile" / "m", {"MobilenetV2/Conv/weights": np.zeros((3, 3, 3, 8), np.float32)})
-    yield "other model", folder / "mobile", "no Xception or DeepLabv3.* its variables are those of MobilenetV2"
+    yield "other model", folder / "mobile", "no Xception or DeepLabv3.* its variables belong to MobilenetV2"
     with zipfile.ZipFile(folder / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/0", bytes(50_000_000))
     yield "zip bomb", folder / "bomb.pth", "holds compressed data .* it is refused"
@@ -258,7 +258,7 @@ def bad_files(folder):
     write_bundle(folder / "shards" / "m", good, num_shards=2)
     (folder / "shards" / "m.data-00001-of-00002").unlink()
     yield "missing shard", folder / "shards", "shard m.data-00001-of-00002 is missing"
-    yield "cut .h5", file("cut.h5", b"\x89HDF\r\n\x1a\n" + bytes(100)), "is damaged or no HDF5 file"
+    yield "cut .h5", file("cut.h5", b"\x89HDF\r\n\x1a\n" + bytes(100)), "is damaged or not an HDF5 file"
     yield "two checkpoints", two(folder, good), "holds 2 checkpoints"
     yield (
         "archive without a checkpoint",
@@ -289,7 +289,7 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
     with tarfile.open(tmp_path / "m.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "m", "m")
     monkeypatch.setattr("xseg.weights.files.MAX_UNPACKED", 1 << 20)
-    with pytest.raises(ValueError, match=r"bytes that unpack to more than .* refused"):
+    with pytest.raises(ValueError, match=r"bytes unpack to more than .* refused"):
         read_weights(tmp_path / "m.tar.gz")
 
 

@@ -83,7 +83,7 @@ def test_every_flipped_bit_is_noticed(tmp_path):
             damaged = bytearray(whole)
             damaged[position] ^= 0x10
             (tmp_path / name).write_bytes(damaged)
-            with pytest.raises(ValueError, match=r"damaged|cut off|compressed|no index|big-endian"):
+            with pytest.raises(ValueError, match=r"damaged|cut off|compressed|not the index|big-endian"):
                 read_tf_checkpoint(tmp_path / "m")
         (tmp_path / name).write_bytes(whole)
 
@@ -100,7 +100,7 @@ def test_a_cut_off_or_missing_file_is_named(tmp_path):
         read_tf_checkpoint(tmp_path / "m")
     index = tmp_path / "m.index"
     index.write_bytes(index.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="no index of a TensorFlow checkpoint, or is cut off"):
+    with pytest.raises(ValueError, match="not the index of a TensorFlow checkpoint, or is cut off"):
         read_tf_checkpoint(tmp_path / "m")
 
 

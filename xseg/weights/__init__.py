@@ -1,4 +1,4 @@
-"""Weights of every source: published names, addresses and files -> our models, strictly."""
+"""Load weights from published names, Hub addresses and files into our models, with strict name and shape checks."""
 
 from xseg.weights.loading import Weights, load_weights, read_weights
 from xseg.weights.published import PUBLISHED, Published

@@ -1,4 +1,4 @@
-"""Weight files of every kind as name -> tensor. The kind is recognised by content, not by suffix."""
+"""Read weight files of all supported formats into a dict of tensors. The content decides the format, not the suffix."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARD = re.compile(r"(.*)\.(index|data-\d{5}-of-\d{5})")
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
-    """(name -> tensor, meta) of a weight file, on the CPU; nothing in it is executed.
+    """Read a weight file: (name -> tensor on the CPU, meta). No code in the file is executed.
 
     Args:
         path: .pth, .safetensors, a Keras .h5, or a TensorFlow checkpoint: its prefix, folder or .tar.gz.
@@ -49,6 +49,7 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
 
 
 def is_tf_folder(path: Path) -> bool:
+    """Whether a folder holds the index of a TensorFlow checkpoint."""
     return path.is_dir() and any(path.glob("*.index"))
 
 
@@ -58,13 +59,15 @@ def _prefix_in(folder: Path) -> Path:
         raise FileNotFoundError(f"{folder}: holds no TensorFlow checkpoint (no .index file)")
     if len(indices) > 1:
         names = ", ".join(index.stem for index in indices[:8])
-        raise ValueError(f"{folder}: holds {len(indices)} checkpoints ({names}); name one, as {indices[-1].stem}")
+        raise ValueError(
+            f"{folder}: holds {len(indices)} checkpoints ({names}); give the path of one, as {indices[0].with_suffix('')}"
+        )
     return indices[0].with_suffix("")
 
 
 def _read_archive(path: Path) -> dict[str, np.ndarray]:
-    """The checkpoint in a .tar.gz: index and shards are unpacked beside nothing else, read and removed."""
-    found: set[str] = set()
+    """Read the checkpoint in a .tar.gz. Only index and shards are unpacked, into a temporary folder."""
+    unpacked_names: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="xseg-") as folder:
         try:
             with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked, path), mode="r|") as archive:
@@ -73,10 +76,10 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
                     if member.isfile() and SHARD.fullmatch(name):
                         with open(Path(folder) / name, "wb") as file:
                             shutil.copyfileobj(archive.extractfile(member), file)
-                        found.add(name)
+                        unpacked_names.add(name)
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, OSError) as error:
-            raise ValueError(f"{path}: is cut off or no .tar.gz ({error}); fetch it again") from None
-        if not any(name.endswith(".index") for name in found):
+            raise ValueError(f"{path}: is cut off or not a .tar.gz file ({error}); fetch it again") from None
+        if not any(name.endswith(".index") for name in unpacked_names):
             raise ValueError(f"{path}: holds no TensorFlow checkpoint (no .index file in the archive)")
         try:
             return read_tf_checkpoint(_prefix_in(Path(folder)))
@@ -87,7 +90,7 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that stops an archive which unpacks to more than any weights."""
+    """A stream that raises ValueError once it has given more than MAX_UNPACKED bytes."""
 
     def __init__(self, stream, path: Path):
         self.stream, self.path, self.left = stream, path, MAX_UNPACKED
@@ -97,8 +100,8 @@ class _Bounded(io.RawIOBase):
         self.left -= len(data)
         if self.left < 0:
             raise ValueError(
-                f"{self.path}: {os.path.getsize(self.path)} bytes that unpack to more than {MAX_UNPACKED >> 30} GB; "
-                "refused: no weights do"
+                f"{self.path}: {os.path.getsize(self.path)} bytes unpack to more than {MAX_UNPACKED >> 30} GB; "
+                "refused, because no published weights are that large"
             )
         return data
 

@@ -1,11 +1,13 @@
-"""Weights of keras.applications.Xception from HDF5: `xception_weights_tf_dim_ordering_tf_kernels[_notop].h5`, or what
-`model.save("….h5")` and `save_weights` of Keras 1 and 2 write.
+"""Read the weights of keras.applications.Xception from HDF5.
 
-Layers stand in the order of the network, each with its arrays in the order of Keras; what their names end in changed
-with every version, so the order and the number of arrays tell them apart.
+Supported files: `xception_weights_tf_dim_ordering_tf_kernels[_notop].h5`, and files written by `model.save("….h5")` or
+`save_weights` of Keras 1 and 2.
 
-A malformed file can crash libhdf5, or keep it busy for ever. So a process of its own reads the file: this module, run
-as a script, which imports nothing but h5py and NumPy, and writes the arrays to its standard output.
+The file lists layers in network order and the arrays of a layer in Keras' order. The suffixes of array names differ
+between Keras versions, so arrays are identified by their order and number.
+
+A malformed file can crash libhdf5 or make it loop forever. A separate process therefore reads the file: it runs this
+module as a script, imports only h5py and NumPy, and writes the arrays to standard output.
 """
 
 from __future__ import annotations
@@ -20,23 +22,24 @@ from pathlib import Path
 
 import numpy as np
 
-ARRAYS = {  # by how many axes each array of a layer has
+ARRAYS = {  # number of axes of each array of a layer -> names of the arrays
     (4,): ("kernel",),
     (4, 4): ("depthwise_kernel", "pointwise_kernel"),
     (1, 1, 1, 1): ("gamma", "beta", "moving_mean", "moving_variance"),
     (2, 1): ("kernel", "bias"),
 }
-SHORTCUT = re.compile(r"(conv2d|convolution2d|batch_?normalization)(_\d+)?")  # Keras' own names, numbered at will
+# Default layer names, numbered by Keras through all models of a session.
+SHORTCUT = re.compile(r"(conv2d|convolution2d|batch_?normalization)(_\d+)?")
 SHORTCUT_BLOCKS = ("2", "3", "4", "13")
-TIMEOUT = 600  # seconds to read a file; 100 MB take less than one
-REFUSED = 3  # exit code of the reading process when its output is a reason instead of arrays
-MOST_PACKED = 8  # bytes of weights a byte of the file; Keras does not compress
+TIMEOUT = 600  # seconds for one file; 100 MB take less than one second
+REFUSED = 3  # exit code of the reading process when its output is an error message instead of arrays
+MOST_PACKED = 8  # largest ratio of array bytes to file bytes; Keras does not compress
 
 
 def read_keras_h5(path: str | Path) -> dict[str, np.ndarray]:
-    """ "layer/array" -> values; the layers of shortcuts are called block2_shortcut, block2_shortcut_bn, …
+    """Read a file as "layer/array" -> values. Shortcut layers are named block2_shortcut, block2_shortcut_bn, …
 
-    Raises ModuleNotFoundError without h5py, ValueError for a damaged file or another network's.
+    Raises ModuleNotFoundError without h5py, ValueError for a damaged file or a file of another network.
     """
     if find_spec("h5py") is None:
         raise ModuleNotFoundError(f"{path}: reading Keras' .h5 needs h5py: pip install 'xseg[keras]'")
@@ -44,7 +47,7 @@ def read_keras_h5(path: str | Path) -> dict[str, np.ndarray]:
     try:
         reader = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
-        raise ValueError(f"{path}: is damaged: libhdf5 had not read it after {TIMEOUT} seconds") from None
+        raise ValueError(f"{path}: is damaged: libhdf5 did not read it within {TIMEOUT} seconds") from None
     if reader.returncode == REFUSED:
         raise ValueError(reader.stdout.decode())
     if reader.returncode:
@@ -54,7 +57,7 @@ def read_keras_h5(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def main(path: str) -> int:
-    """Write the arrays of a file to standard output as .npz, or with exit code REFUSED the reason why not."""
+    """Write the arrays of a file to standard output as .npz; on failure write the reason and return REFUSED."""
     import h5py
 
     try:
@@ -62,8 +65,8 @@ def main(path: str) -> int:
             arrays = _layers(file["model_weights"] if "model_weights" in file else file, path)
     except Refusal as error:
         reason = f"{path}: {error}"
-    except Exception as error:  # h5py raises OSError, RuntimeError, KeyError, UnicodeDecodeError, … for damage
-        reason = f"{path}: is damaged or no HDF5 file ({error}); fetch it again"
+    except Exception as error:  # damaged files raise OSError, RuntimeError, KeyError, UnicodeDecodeError, …
+        reason = f"{path}: is damaged or not an HDF5 file ({error}); fetch it again"
     else:
         np.savez(sys.stdout.buffer, **arrays)
         return 0
@@ -72,12 +75,12 @@ def main(path: str) -> int:
 
 
 class Refusal(ValueError):
-    """A readable file that does not hold the weights of Xception."""
+    """The file is readable but does not hold the weights of Xception."""
 
 
 def _layers(group, path: str) -> dict[str, np.ndarray]:
     if "layer_names" not in group.attrs:
-        raise Refusal("holds no layers in the format of Keras 1 and 2; save the model as 'NAME.h5'")
+        raise Refusal("holds no layers in the format of Keras 1 and 2; save the model with model.save('NAME.h5')")
     weights, convs, norms = {}, iter(SHORTCUT_BLOCKS), iter(SHORTCUT_BLOCKS)
     left = MOST_PACKED * os.path.getsize(path)
     for layer in (_text(name) for name in group.attrs["layer_names"]):
@@ -86,12 +89,12 @@ def _layers(group, path: str) -> dict[str, np.ndarray]:
             continue
         names = ARRAYS.get(tuple(dataset.ndim for dataset in datasets))
         if names is None:
-            raise Refusal(f"layer {layer} holds {[d.shape for d in datasets]}, which no layer of Xception does")
+            raise Refusal(f"layer {layer} has shapes {[d.shape for d in datasets]}, which no layer of Xception has")
         if SHORTCUT.fullmatch(layer):
             is_norm = len(datasets) == 4
             block = next(norms if is_norm else convs, None)
             if block is None:
-                raise Refusal(f"has more than {len(SHORTCUT_BLOCKS)} shortcuts: it is not Xception's")
+                raise Refusal(f"has more than {len(SHORTCUT_BLOCKS)} shortcuts, so it is not Xception")
             layer = f"block{block}_shortcut{'_bn' if is_norm else ''}"
         left -= sum(dataset.nbytes for dataset in datasets)
         if left < 0:

@@ -1,4 +1,4 @@
-"""Key maps: which of our parameters another program calls what. A map is data; this file expands and inverts it."""
+"""Key maps translate parameter names and layouts of other programs into ours. A map is data; this file applies it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Words = Mapping[str, str]  # our word -> theirs
-Rule = tuple[str, str]  # our name -> theirs, with the same {fields} in both
+Words = Mapping[str, str]  # our word -> word of the other program
+Rule = tuple[str, str]  # our name -> name of the other program, with the same {fields} in both
 
 BN = {"weight": "weight", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
-FROM_ONE = {str(index): str(index + 1) for index in range(64)}  # we count from 0, most others from 1
+FROM_ONE = {str(index): str(index + 1) for index in range(64)}  # we count from 0, most other programs from 1
 HALVES = {"depthwise": "depthwise", "pointwise": "pointwise"}
 
 
 @dataclass(frozen=True)
 class KeyMap:
-    """How one program names the parameters of one network.
+    """Names of the parameters of one network in one other program.
 
-    Names of ours are those of a whole model, `backbone.…` and `head.…`.
+    Our names are those of a whole model: `backbone.…` and `head.…`.
 
     Args:
-        source: whose names, for messages.
-        table: our name -> theirs, one to one.
-        bn_eps: module of ours -> the epsilon that the source computes with, which is part of its weights.
-        aliases: (pattern, replacement) on their names, for spellings that differ between files of one source.
-        ignored: pattern of names that are no weights of the network.
-        tensorflow: their arrays are HWIO, depthwise [h, w, C, 1], dense [in, out].
+        source: the program and network, for messages.
+        table: our name -> name in the source, one to one.
+        bn_eps: module of ours ("backbone", "head") -> BatchNorm epsilon of the source. Its weights need this epsilon.
+        aliases: (pattern, replacement) for names of the source, where its files differ in spelling.
+        ignored: pattern of names that are not weights of the network.
+        tensorflow: arrays have TensorFlow's layout: kernels HWIO, depthwise [h, w, C, 1], dense [in, out].
     """
 
     source: str
@@ -42,10 +42,10 @@ class KeyMap:
     tensorflow: bool = False
 
     def __post_init__(self):
-        assert len(set(self.table.values())) == len(self.table), f"{self.source}: two of ours share a name"
+        assert len(set(self.table.values())) == len(self.table), f"{self.source}: two of our parameters share a name"
 
     def clean(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Their weights without what is none, under the spelling of the table."""
+        """Weights of the source with the spelling of the table; ignored names are dropped."""
         cleaned = {}
         for name, value in state.items():
             if re.fullmatch(self.ignored, name):
@@ -56,9 +56,9 @@ class KeyMap:
         return cleaned
 
     def to_ours(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Their weights under our names and in our layout; what the table does not know keeps its name."""
-        ours = {theirs: name for name, theirs in self.table.items()}
-        return {ours.get(n, n): self._layout(n, value) for n, value in self.clean(state).items()}
+        """Weights of the source with our names and layout. Names that are not in the table stay as they are."""
+        our_names = {theirs: name for name, theirs in self.table.items()}
+        return {our_names.get(n, n): self._layout(n, value) for n, value in self.clean(state).items()}
 
     def _layout(self, theirs: str, value: Tensor) -> Tensor:
         if not self.tensorflow or value.ndim not in (2, 4):
@@ -71,7 +71,7 @@ class KeyMap:
 
 
 def expand(rules: Iterable[Rule], **fields: Words) -> dict[str, str]:
-    """Every name that the rules stand for: each {field} runs through its words, on both sides at once.
+    """Expand rules into a table of names. Each {field} takes each of its words, on both sides at once.
 
     >>> expand([("stem.{i}.conv", "conv1_{i}")], i={"0": "1", "1": "2"})
     {'stem.0.conv': 'conv1_1', 'stem.1.conv': 'conv1_2'}
@@ -87,7 +87,7 @@ def expand(rules: Iterable[Rule], **fields: Words) -> dict[str, str]:
 
 
 def recognise(names: Iterable[str], maps: Iterable[KeyMap]) -> KeyMap | None:
-    """The map that knows most of the names, if it knows most of them."""
+    """The map that knows the largest number of the names. None if no map knows more than half of them."""
     names = list(names)
     best, most = None, len(names) / 2
     for candidate in maps:

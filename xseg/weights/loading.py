@@ -1,4 +1,4 @@
-"""Weights of any source into a model, strictly: everything fits in name and shape, or the lists of what does not."""
+"""Load weights of any source into a model. Names and shapes must match; otherwise the error lists the differences."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from xseg.weights.keymap import KeyMap, recognise
 from xseg.weights.maps import ALL_MAPS
 from xseg.weights.sources import locate
 
-CLASSIFIER = "head.fc"  # the last layer of an ImageNet model
+CLASSIFIER = "head.fc"  # last layer of a classifier
 CLASSIFICATION = (f"{CLASSIFIER}.", "head.hidden.")
 
 
 class Weights(NamedTuple):
-    """A weight file under our names. `origin` is None for our own; `meta["xseg"]` describes the model then."""
+    """A weight file with our parameter names.
+
+    `origin` is the key map of the source, or None for a file with our own names. `meta["xseg"]`, if present, describes
+    the model.
+    """
 
     state: dict[str, Tensor]
     meta: dict
@@ -30,10 +34,10 @@ class Weights(NamedTuple):
 
 
 def read_weights(source: str | os.PathLike) -> Weights:
-    """The weights that a name, an address ("timm:…", "hf:…") or a path stands for, under our names.
+    """Read weights with our parameter names from a published name, an address ("timm:…", "hf:…") or a path.
 
-    Raises FileNotFoundError, ConnectionError without a network, or ValueError for a file that is damaged, unsafe, of
-    half precision, or of no network that xseg knows.
+    Raises FileNotFoundError, ConnectionError if a download fails, or ValueError for a file that is damaged, unsafe, in
+    half precision or of a network unknown to xseg.
     """
     path = locate(source)
     tensors, meta = read_tensors(path)
@@ -43,12 +47,12 @@ def read_weights(source: str | os.PathLike) -> Weights:
         tensors = origin.to_ours(tensors)
     elif "xseg" not in meta and any("/" in name for name in tensors):
         names = ", ".join(sorted({name.partition("/")[0] for name in tensors})[:6])
-        raise ValueError(f"{path}: holds no Xception or DeepLabv3+ that xseg knows; its variables are those of {names}")
+        raise ValueError(f"{path}: holds no Xception or DeepLabv3+ known to xseg; its variables belong to {names}")
     halves = [name for name, value in tensors.items() if value.is_floating_point() and value.itemsize < 4]
     if halves:
         raise ValueError(
-            f"{path}: {len(halves)} of {len(tensors)} tensors are {tensors[halves[0]].dtype}, as {halves[0]}: rounded, "
-            "so they would not give the numbers they were published with; take the float32 file"
+            f"{path}: {len(halves)} of {len(tensors)} tensors are {tensors[halves[0]].dtype}, for example {halves[0]}: "
+            "rounded weights do not reproduce the published numbers; use the float32 file"
         )
     return Weights(tensors, meta, origin, path)
 
@@ -56,14 +60,15 @@ def read_weights(source: str | os.PathLike) -> Weights:
 def load_weights(model: nn.Module, source: str | os.PathLike | Weights, new: Sequence[str] = ()) -> list[str]:
     """Load weights into a whole model or a backbone.
 
-    A file that holds a backbone alone, or a backbone with an ImageNet classifier, goes into `model.backbone`; the
-    head stays as initialised then. Anything else must fit in every name and shape, save under the prefixes in `new`.
+    Weights of a bare backbone, or of a backbone with an ImageNet classifier, go into `model.backbone`; the head keeps
+    its initial values. All other files must match the model in every name and shape, except below the prefixes in
+    `new`.
 
     Args:
-        source: as for `read_weights`, or what it returned.
-        new: prefixes of modules that stay as initialised, as "head.classifier" for other classes.
+        source: an argument of `read_weights`, or its result.
+        new: prefixes of modules that keep their initial values, for example "head.classifier" for other classes.
 
-    Returns the names that stayed as initialised; one line of log says so.
+    Returns the names of parameters that kept their initial values; the log names them too.
     """
     model = getattr(model, "module", model)
     weights = source if isinstance(source, Weights) else read_weights(source)
@@ -89,19 +94,24 @@ def load_weights(model: nn.Module, source: str | os.PathLike | Weights, new: Seq
 
 
 def check_epsilon(model: nn.Module, weights: Weights) -> None:
-    """ValueError unless the model's BatchNorms compute with the epsilon that is part of the weights."""
+    """Raise ValueError if a BatchNorm of the model has another epsilon than the source of the weights."""
     for part, epsilon in weights.origin.bn_eps.items():
         module = model if part == "backbone" and not hasattr(model, "backbone") else getattr(model, part, None)
-        found = {m.eps for m in (module.modules() if module else ()) if isinstance(m, nn.modules.batchnorm._BatchNorm)}
-        if found - {epsilon} and any(name.startswith(f"{part}.") for name in weights.state):
+        norms = [m for m in (module.modules() if module else ()) if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        epsilons = {norm.eps for norm in norms}
+        if epsilons - {epsilon} and any(name.startswith(f"{part}.") for name in weights.state):
             raise ValueError(
-                f"{weights.path}: weights of {weights.origin.source} compute with BatchNorm epsilon {epsilon:g}, the "
-                f"model's {part} with {', '.join(f'{e:g}' for e in sorted(found))}; set model.{part}.bn_eps={epsilon:g}"
+                f"{weights.path}: weights of {weights.origin.source} need BatchNorm epsilon {epsilon:g}, but "
+                f"the model's {part} uses {', '.join(f'{e:g}' for e in sorted(epsilons))}; "
+                f"set model.{part}.bn_eps={epsilon:g}"
             )
 
 
 def _is_backbone_alone(state: dict[str, Tensor], backbone: nn.Module) -> bool:
-    """Whether there is no head but, at most, an ImageNet classifier; a bare backbone's names have no prefix."""
+    """Whether the state holds a backbone and no head except an ImageNet classifier.
+
+    Names of a bare backbone may lack the prefix "backbone.".
+    """
     names = {n for n in state if not n.startswith(CLASSIFICATION) and not n.endswith("num_batches_tracked")}
     own = {name for name in backbone.state_dict() if not name.endswith("num_batches_tracked")}
     return names == own or all(name.startswith("backbone.") for name in names)
@@ -115,7 +125,7 @@ def _backbone_of(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor
 
 
 def _fit_classifier(model: nn.Module, state: dict[str, Tensor], notes: list[str]) -> None:
-    """TensorFlow's classifier is a 1x1 convolution, and its class 0 is a background that ImageNet does not have."""
+    """Convert TensorFlow's ImageNet classifier: flatten its 1x1 convolution and drop class 0, the background."""
     own = model.state_dict()
     for name in (f"{CLASSIFIER}.weight", f"{CLASSIFIER}.bias"):
         if name not in state or name not in own:

@@ -1,7 +1,7 @@
-"""Published weights: where they lie, whose they are, what they reach, and the config that shows it.
+"""Published weights: address, licence, published accuracy and the config for each.
 
 Addresses and figures: TensorFlow's `research/deeplab/g3doc/model_zoo.md`, `keras.applications`, Cadene's
-pretrained-models.pytorch, SegmenTron's release v0.1.0. timm's weights have no rows here: "timm:NAME" names any of them.
+pretrained-models.pytorch, SegmenTron's release v0.1.0. timm's weights have no rows here; use "timm:NAME".
 """
 
 from typing import NamedTuple
@@ -13,8 +13,11 @@ KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/xception/"
 class Published(NamedTuple):
     """One file of weights.
 
-    metric: as published, on the data named. config: the shipped config that evaluates, or for a backbone builds, it.
-    digest: "md5:…" or "sha256:…" where the source publishes one; else the digest of the first download is recorded.
+    Args:
+        metric: the published accuracy and its data set.
+        config: the shipped config that evaluates the model; for a backbone, a config that uses it.
+        digest: "md5:…" or "sha256:…" if the source publishes one. Otherwise the digest of the first download is
+            recorded.
     """
 
     url: str
@@ -79,7 +82,7 @@ PUBLISHED = {
     "xception_keras_notop": Published(
         f"{KERAS}xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "MIT",
-        "the same without classifier",
+        "xception_keras without its classifier",
         "voc/deeplabv3plus",
         "md5:b0042744bf5b25fce3cb969f33bebb97",
     ),

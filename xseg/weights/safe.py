@@ -1,4 +1,4 @@
-"""Our own weight files: .safetensors with a card in the metadata, on disk and on the Hugging Face Hub."""
+"""Write our .safetensors files, with the model's card in the metadata, to disk and to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ tags: [{tags}]
 ---
 # {name}
 
-{kind} of xseg: `model = xseg.load("hf:{name}")`, `model.predict("image.jpg")`.
+{kind} for xseg: `model = xseg.load("hf:{name}")`, then `model.predict("image.jpg")`.
 
 | | |
 | --- | --- |
@@ -28,13 +28,13 @@ tags: [{tags}]
 
 
 def save_safetensors(model: nn.Module, config: dict, path: str | os.PathLike, card: dict | None = None) -> None:
-    """Write a model's weights with its config, class names and card, so that `xseg.load(path)` needs nothing else.
+    """Write a model's weights, config, class names and card to one file, which is enough for `xseg.load(path)`.
 
     Args:
-        config: the model's, as in a config file.
-        card: what else to say about the weights: source, licence, metric, …
+        config: the `model` dict of a config.
+        card: further entries of the card, for example source, licence and metric.
 
-    The file appears under its name only when it is whole, and carries a checksum that is compared when it is read.
+    The file is written under a temporary name and renamed when complete. Its checksum is verified on reading.
     """
     from safetensors.torch import save_file
 
@@ -59,13 +59,13 @@ def push_to_hub(model: nn.Module, repository: str, private: bool = False, token:
     """Upload weights and card to the Hugging Face Hub; returns the address.
 
     Args:
-        model: from `xseg.load`, which remembers its config.
-        repository: "ORG/NAME"; made if it does not exist.
+        model: returned by `xseg.load`, because it then has its config.
+        repository: "ORG/NAME"; created if it does not exist.
     """
     from huggingface_hub import HfApi
 
     if getattr(model, "config", None) is None:
-        raise ValueError("the model does not know its config; take one that xseg.load returned")
+        raise ValueError("the model does not know its config; use a model returned by xseg.load")
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory(prefix="xseg-") as folder:
         save_safetensors(model, model.config, Path(folder) / "model.safetensors", model.card)
@@ -86,7 +86,7 @@ def push_to_hub(model: nn.Module, repository: str, private: bool = False, token:
 
 
 def _computed(model: nn.Module) -> dict:
-    """What of a card the model itself tells: preprocessing and BatchNorm's epsilon, which belong to weights."""
+    """Entries of the card that follow from the model: preprocessing and BatchNorm epsilons."""
     norm = model.data_preprocessor
     epsilons = {
         part: sorted({m.eps for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)})

@@ -1,7 +1,9 @@
-"""From what a user writes to a file on this machine: a path, a published name, "timm:NAME", "hf:ORG/NAME".
+"""Find the weight file for a path, a published name, "timm:NAME" or "hf:ORG/NAME"; download it if necessary.
 
-Downloads go into a cache, `$XSEG_CACHE` or ~/.cache/xseg; a file that is cut off half-way is resumed, and takes its
-name only when it is whole and its digest is right.
+Published files are downloaded into a cache, `$XSEG_CACHE` or ~/.cache/xseg. An interrupted download is resumed. The
+file gets its final name only when it is complete and its digest is correct.
+
+Our own download code instead of a library's: it resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ from pathlib import Path
 
 from xseg.weights.published import PUBLISHED
 
-PIECE = 1 << 20
+PIECE = 1 << 20  # bytes read at a time
 TIMEOUT = 30  # seconds without an answer
-SAFE_NAME = "model.safetensors"  # of a model on the Hub, and in a folder that is a copy of one
+SAFE_NAME = "model.safetensors"  # file name in a Hub repository and in a local copy of one
 
 
 def locate(source: str | os.PathLike) -> Path:
-    """The file, or for TensorFlow the prefix or folder, that `source` stands for; published ones are downloaded.
+    """Path of the weight file, or of the prefix or folder of a TensorFlow checkpoint.
 
-    Raises FileNotFoundError for a name that is neither, ConnectionError if a download fails, ValueError for a file
-    whose digest is wrong.
+    Published weights and Hub models are downloaded first.
+
+    Raises FileNotFoundError if `source` is neither a path nor a published name, ConnectionError if a download fails,
+    ValueError for a file with a wrong digest.
     """
     text = os.fspath(source)
     if text.startswith("hf:"):
@@ -38,19 +42,20 @@ def locate(source: str | os.PathLike) -> Path:
         row = PUBLISHED[text]
         return download(row.url, cache_folder() / row.url.rpartition("/")[2], row.digest)
     close = difflib.get_close_matches(text, PUBLISHED, n=3, cutoff=0.6)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "; `xseg weights list` names the published ones"
+    hint = f"; did you mean {' or '.join(close)}?" if close else "; `xseg weights list` shows the published names"
     raise FileNotFoundError(f"no weights {text!r}: neither a file nor a published name{hint}")
 
 
 def cache_folder() -> Path:
+    """`$XSEG_CACHE`, or ~/.cache/xseg if it is not set."""
     return Path(os.environ.get("XSEG_CACHE") or Path.home() / ".cache" / "xseg")
 
 
 def download(url: str, target: Path, digest: str = "") -> Path:
-    """Fetch a file once.
+    """Download a file, unless `target` exists.
 
-    What was fetched of it before is kept as `NAME.part` and continued. The digest is checked against the published
-    one, or against the one recorded beside the file at its first download.
+    An incomplete download is kept as `NAME.part` and resumed. The digest is compared with the published one, or with
+    the one recorded beside the file at its first download.
     """
     if target.is_file():
         verify(target, digest)
@@ -75,28 +80,31 @@ def download(url: str, target: Path, digest: str = "") -> Path:
 
 
 def verify(path: Path, digest: str = "") -> None:
-    """ValueError unless the file has the published digest, or else the one recorded at its first download."""
+    """Raise ValueError if the digest of a file differs from the published one.
+
+    Without a published digest, the one recorded at the first download counts.
+    """
     record = _record(path)
     if not digest and record.is_file():
         digest = f"sha256:{record.read_text().strip()}"
     if digest:
         kind, _, expected = digest.partition(":")
-        found = _digest(path, kind)
-        if found != expected:
-            raise ValueError(f"{path}: {kind} is {found}, but should be {expected}; delete the file to fetch it again")
+        actual = _digest(path, kind)
+        if actual != expected:
+            raise ValueError(f"{path}: {kind} is {actual}, but should be {expected}; delete the file to fetch it again")
 
 
 def from_hub(name: str) -> Path:
-    """`model.safetensors` of a model on the Hugging Face Hub, "ORG/NAME" or "ORG/NAME@REVISION", or of a folder."""
+    """`model.safetensors` of "ORG/NAME" or "ORG/NAME@REVISION" on the Hugging Face Hub, or of a local folder."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     folder = Path(name).expanduser()
     if (folder / SAFE_NAME).is_file():
         return folder / SAFE_NAME
-    if folder.is_absolute() or name.startswith("."):  # no name on the Hub
+    if folder.is_absolute() or name.startswith("."):  # cannot be a name on the Hub
         problem = f"{folder} holds no {SAFE_NAME}" if folder.is_dir() else f"{folder}: no such folder"
-        raise FileNotFoundError(f"{problem}; give a folder with one, or hf:ORG/NAME")
+        raise FileNotFoundError(f"{problem}; give a folder that contains this file, or hf:ORG/NAME")
     repository, _, revision = name.partition("@")
     try:
         return Path(hf_hub_download(repository, SAFE_NAME, revision=revision or None))
@@ -120,7 +128,7 @@ def _fetch(url: str, part: Path) -> None:
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to fetch
+        if error.code == 416 and have:  # the part is already complete
             return
         raise
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -135,7 +143,7 @@ def _fetch(url: str, part: Path) -> None:
                 progress.advance(task, len(piece))
             size = file.tell()
     if total is not None and size < total:
-        raise ConnectionError(f"the connection ended at byte {size} of {total}; the same command goes on from there")
+        raise ConnectionError(f"the connection ended at byte {size} of {total}; run the same command again to resume")
 
 
 def _record(path: Path) -> Path:
@@ -143,8 +151,8 @@ def _record(path: Path) -> Path:
 
 
 def _digest(path: Path, kind: str) -> str:
-    found = hashlib.new(kind, usedforsecurity=False)
+    digest = hashlib.new(kind, usedforsecurity=False)
     with open(path, "rb") as file:
         while piece := file.read(PIECE):
-            found.update(piece)
-    return found.hexdigest()
+            digest.update(piece)
+    return digest.hexdigest()

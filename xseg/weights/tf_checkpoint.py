@@ -1,7 +1,7 @@
-"""TensorFlow checkpoints (format 2, "tensor bundles") read without TensorFlow.
+"""Read TensorFlow checkpoints (format 2, "tensor bundles") without TensorFlow.
 
-A checkpoint is an index, `PREFIX.index`, and shards, `PREFIX.data-00000-of-0000N`. The index is a LevelDB table whose
-values are protocol buffers: where in which shard a tensor lies, its type, shape and checksum. Sources of the format:
+A checkpoint consists of an index, `PREFIX.index`, and shards, `PREFIX.data-00000-of-0000N`. The index is a LevelDB
+table. Its values are protocol buffers with the shard, offset, type, shape and checksum of each tensor. Format:
 `tensorflow/core/util/tensor_bundle`, `core/protobuf/tensor_bundle.proto` and LevelDB's `doc/table_format.md`.
 """
 
@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 MAGIC = 0xDB4775248B80FB57  # the last eight bytes of a table
-FOOTER_SIZE = 48
-FIXED_SIZES = {1: 8, 5: 4}  # bytes, by the wire type of a protocol buffer's field
+FOOTER_SIZE = 48  # bytes
+FIXED_SIZES = {1: 8, 5: 4}  # wire type of a protocol buffer field -> bytes
 BFLOAT16 = 14
-TYPES = {  # of tensorflow/core/framework/types.proto; texts, resources and the like hold no weights
+TYPES = {  # tensorflow/core/framework/types.proto; other types, such as strings and resources, hold no weights
     1: np.float32,
     2: np.float64,
     3: np.int32,
@@ -31,7 +31,7 @@ TYPES = {  # of tensorflow/core/framework/types.proto; texts, resources and the 
 
 
 class Entry(NamedTuple):
-    """Where a tensor lies."""
+    """Location, type and shape of a tensor."""
 
     type: int
     shape: tuple[int, ...]
@@ -42,12 +42,12 @@ class Entry(NamedTuple):
 
 
 def read_tf_checkpoint(prefix: str | Path) -> dict[str, np.ndarray]:
-    """Every numeric tensor of a checkpoint, by name, checked against its checksum.
+    """Read all numeric tensors of a checkpoint as name -> values, and verify their checksums.
 
     Args:
-        prefix: as TensorFlow wants it, "folder/model.ckpt"; the name of its index file does as well.
+        prefix: TensorFlow's name of the checkpoint, "folder/model.ckpt", or the path of its index or of a shard.
 
-    Raises FileNotFoundError for a missing index or shard, ValueError for a damaged or foreign one.
+    Raises FileNotFoundError for a missing index or shard, ValueError for a damaged file or one of another format.
     """
     prefix = Path(re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", str(prefix)))
     index = Path(f"{prefix}.index")
@@ -67,10 +67,10 @@ def read_tf_checkpoint(prefix: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_index(path: Path) -> tuple[int, dict[str, Entry]]:
-    """The number of shards, and where each tensor lies."""
+    """Number of shards, and tensor name -> entry."""
     table = path.read_bytes()
     if len(table) < FOOTER_SIZE or struct.unpack("<Q", table[-8:])[0] != MAGIC:
-        raise ValueError(f"{path}: is no index of a TensorFlow checkpoint, or is cut off; fetch it again")
+        raise ValueError(f"{path}: is not the index of a TensorFlow checkpoint, or is cut off; fetch it again")
     try:
         return _entries(table, path)
     except (IndexError, struct.error, UnicodeDecodeError) as error:
@@ -79,7 +79,7 @@ def read_index(path: Path) -> tuple[int, dict[str, Entry]]:
 
 def _entries(table: bytes, path: Path) -> tuple[int, dict[str, Entry]]:
     footer = Cursor(table[-FOOTER_SIZE:-8])
-    _ = dict(_block(table, footer, path))  # the meta index, which bundles leave empty
+    _ = dict(_block(table, footer, path))  # skip the meta index, which is empty in bundles
     num_shards, entries = 0, {}
     for _, handle in _block(table, footer, path):
         for key, value in _block(table, Cursor(handle), path):
@@ -93,12 +93,12 @@ def _entries(table: bytes, path: Path) -> tuple[int, dict[str, Entry]]:
             else:
                 entries[key.decode()] = _entry(fields)
     if not 0 < num_shards < 100_000 or any(entry.shard >= num_shards for entry in entries.values()):
-        raise ValueError(f"{path}: is damaged (it speaks of {num_shards} shards); fetch it again")
+        raise ValueError(f"{path}: is damaged (it claims {num_shards} shards); fetch it again")
     return num_shards, entries
 
 
 def _entry(fields: dict) -> Entry:
-    """BundleEntryProto."""
+    """Decode a BundleEntryProto from its fields."""
     dims = [dict(_fields(value)) for tag, value in _fields(fields.get(2, b"")) if tag == 2]
     shape = tuple(dim.get(1, 0) for dim in dims)
     return Entry(*(fields.get(1, 0), shape, fields.get(3, 0), fields.get(4, 0), fields.get(5, 0), fields.get(6, 0)))
@@ -125,11 +125,11 @@ def _tensor(name: str, entry: Entry, shard: np.ndarray, path: Path) -> np.ndarra
 
 
 def _block(table: bytes, handle: Cursor, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of the block at (offset, size); a key stores only what differs from the one before."""
+    """Keys and values of the block at (offset, size). A stored key omits the prefix it shares with the key before."""
     offset, size = handle.varint(), handle.varint()
     block, trailer = table[offset : offset + size], table[offset + size : offset + size + 5]
     if len(block) < size or len(trailer) < 5:
-        raise ValueError(f"{path}: is damaged (a block ends behind the file); fetch it again")
+        raise ValueError(f"{path}: is damaged (a block ends after the end of the file); fetch it again")
     if trailer[0] != 0:
         raise ValueError(f"{path}: its index is compressed (type {trailer[0]}), which TensorFlow itself never writes")
     if masked(crc32c(np.frombuffer(block + trailer[:1], np.uint8))) != struct.unpack("<I", trailer[1:])[0]:
@@ -156,7 +156,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 class Cursor:
-    """Reads bytes from front to back; IndexError behind the end."""
+    """Read bytes from front to back. Raises IndexError at the end."""
 
     def __init__(self, data: bytes):
         self.data, self.position = data, 0
@@ -168,36 +168,36 @@ class Cursor:
     def take(self, count: int) -> bytes:
         self.position += count
         if self.position > len(self.data):
-            raise IndexError("a record ends behind its block")
+            raise IndexError("a record ends after the end of its block")
         return self.data[self.position - count : self.position]
 
     def varint(self) -> int:
-        """An integer in groups of seven bits, the lowest first."""
+        """Read an integer stored in groups of seven bits, lowest group first."""
         value = 0
         for shift in range(0, 70, 7):
             byte = self.take(1)[0]
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-        raise IndexError("a number of more than ten bytes")
+        raise IndexError("an integer has more than ten bytes")
 
 
 def masked(crc: int) -> int:
-    """How TensorFlow and LevelDB store a CRC: rotated and shifted, so that a CRC of CRCs stays sound."""
+    """Mask a CRC as TensorFlow and LevelDB store it: rotate it and add a constant, so that a CRC over CRCs is safe."""
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def crc32c(data: np.ndarray) -> int:
-    """CRC-32C (Castagnoli) of bytes. Long data is cut into equal lanes that are advanced together, then joined."""
+    """CRC-32C (Castagnoli) of bytes. Long data is split into equal lanes, which are processed together and joined."""
     lanes = 1 << max(0, min(14, len(data).bit_length() - 6))
     length = len(data) // lanes
     grid = data[: lanes * length].reshape(lanes, length)
     state = np.zeros(lanes, np.uint32)
-    state[0] = 0xFFFFFFFF  # the initial value; the other lanes continue from zero and are joined by linearity
+    state[0] = 0xFFFFFFFF  # initial value of the CRC; the other lanes start at 0 because CRCs are joined linearly
     columns = np.ascontiguousarray(grid.T)
     for column in columns:
         state = TABLE[(state ^ column) & 255] ^ (state >> np.uint32(8))
-    shift = length  # bytes that follow the left one of a pair
+    shift = length  # bytes of the right lane of a pair
     while len(state) > 1:
         state = _append_zeros(state[::2], shift) ^ state[1::2]
         shift *= 2
@@ -208,8 +208,8 @@ def crc32c(data: np.ndarray) -> int:
 
 
 def _append_zeros(states: np.ndarray, count: int) -> np.ndarray:
-    """CRC states after `count` zero bytes: a linear map of 32 bits, applied by repeated squaring."""
-    matrix = np.uint32(1) << np.arange(32, dtype=np.uint32)  # row k: where bit k goes
+    """CRC states after `count` further zero bytes: a linear map of 32 bits, applied by repeated squaring."""
+    matrix = np.uint32(1) << np.arange(32, dtype=np.uint32)  # row k: image of bit k
     matrix = TABLE[matrix & 255] ^ (matrix >> np.uint32(8))  # one zero byte
     while count:
         if count & 1:
@@ -220,6 +220,7 @@ def _append_zeros(states: np.ndarray, count: int) -> np.ndarray:
 
 
 def _apply(matrix: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """Product of a 32 x 32 bit matrix and each state, modulo 2."""
     bits = (states[:, None] >> np.arange(32, dtype=np.uint32)) & 1
     return np.bitwise_xor.reduce(np.where(bits.astype(bool), matrix, np.uint32(0)), axis=1)
 

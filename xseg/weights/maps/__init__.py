@@ -1,4 +1,4 @@
-"""Key maps, one file a source."""
+"""Key maps, one file for each source."""
 
 from xseg.weights.maps import cadene, keras, segmentron, tensorflow, timm
 

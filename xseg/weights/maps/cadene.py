@@ -1,13 +1,13 @@
-"""Cadene's port of the original Xception, which timm's `legacy_xception` and segmentation-models-pytorch share.
+"""Cadene's port of the original Xception, also used by timm (`legacy_xception`) and segmentation-models-pytorch.
 
-Its weights came from Keras (BatchNorm epsilon 1e-3, one-sided pooling), but the port computes with 1e-5 and symmetric
-pooling; its published accuracy is that of the port.
+Its weights come from Keras (BatchNorm epsilon 1e-3, one-sided pooling), but the port uses 1e-5 and symmetric pooling.
+Its published accuracy was measured with the latter.
 """
 
 from xseg.weights.keymap import BN, KeyMap, expand
 
-# Our separable convolution -> its place in `rep`: [ReLU, separable, BatchNorm] times two or three, no ReLU first in
-# block 1. BatchNorm follows at the next number.
+# (block, separable convolution) of ours -> its index in `rep`, which is [ReLU, separable, BatchNorm] two or three
+# times. Block 1 lacks the first ReLU. The BatchNorm has the next index.
 PLACES = {
     (block, conv): 3 * conv + (0 if block == 0 else 1)
     for block in range(12)

@@ -1,5 +1,8 @@
-"""keras.applications.Xception, with classifier ("top") or without. The reader gives the four shortcuts, which Keras
-numbers through all models of a session, the names of their blocks."""
+"""keras.applications.Xception, with or without its classifier ("top").
+
+Keras numbers the layers of the four shortcuts across all models of a session. The reader renames them after their
+blocks.
+"""
 
 from xseg.weights.keymap import KeyMap, expand
 
@@ -14,7 +17,7 @@ RULES = [
     ("head.fc.weight", "predictions/kernel"),
     ("head.fc.bias", "predictions/bias"),
 ]
-SHORTCUTS = {"0": "2", "1": "3", "2": "4", "11": "13"}  # our block -> Keras'
+SHORTCUTS = {"0": "2", "1": "3", "2": "4", "11": "13"}  # our block -> block in Keras
 
 MAPS = [
     KeyMap(

@@ -1,4 +1,4 @@
-"""SegmenTron's Xception-65, converted from TensorFlow's; its BatchNorms compute with 1e-3 as well."""
+"""SegmenTron's Xception-65, converted from TensorFlow; BatchNorm epsilon 1e-3 as there."""
 
 from xseg.weights.keymap import BN, KeyMap, expand
 

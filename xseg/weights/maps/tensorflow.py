@@ -1,5 +1,7 @@
-"""TensorFlow DeepLab (`research/deeplab`): Xception-41, 65, 71 with the heads of DeepLabv3+ and of the ImageNet
-checkpoints. Kernels are HWIO; the middle flow is one block of many units."""
+"""TensorFlow DeepLab (`research/deeplab`): Xception-41, 65 and 71 with a DeepLabv3+ head or an ImageNet classifier.
+
+Kernels are HWIO. The middle flow is one block of many units.
+"""
 
 from xseg.weights.keymap import HALVES, KeyMap, Rule, Words, expand
 
@@ -8,12 +10,12 @@ LINEAR = {"weight": "weights", "bias": "biases"}
 
 
 def conv(ours: str, theirs: str) -> list[Rule]:
-    """A convolution and its BatchNorm."""
+    """Rules of a convolution and its BatchNorm."""
     return [(f"{ours}.conv.weight", f"{theirs}/weights"), (f"{ours}.bn.{{bn}}", f"{theirs}/BatchNorm/{{bn}}")]
 
 
 def separable(ours: str, theirs: str) -> list[Rule]:
-    """Depthwise and pointwise convolution, each with BatchNorm."""
+    """Rules of a depthwise and a pointwise convolution, each with BatchNorm."""
     return [
         (f"{ours}.depthwise.weight", f"{theirs}_depthwise/depthwise_weights"),
         (f"{ours}.pointwise.weight", f"{theirs}_pointwise/weights"),
@@ -25,27 +27,27 @@ BACKBONE = [
     *conv("backbone.stem.{stem}", "{net}/entry_flow/conv1_{stem}"),
     *separable("backbone.blocks.{block}.convs.{conv}", "{net}/{block}/xception_module/separable_conv{conv}"),
     *conv("backbone.blocks.{block}.shortcut", "{net}/{block}/xception_module/shortcut"),
-    ("head.fc.{linear}", "{net}/logits/{linear}"),  # 1x1 convolution, 1001 classes: 0 is "background"
+    ("head.fc.{linear}", "{net}/logits/{linear}"),  # 1x1 convolution, 1001 classes; class 0 is the background
 ]
 HEAD = [
     *conv("head.image_pooling", "image_pooling"),
     *conv("head.aspp.0", "aspp0"),
     *separable("head.aspp.{aspp}", "aspp{aspp}"),
-    *conv("head.aspp.{aspp}", "aspp{aspp}"),  # plain 3x3 instead of separable
+    *conv("head.aspp.{aspp}", "aspp{aspp}"),  # 3x3 convolution instead of a separable one
     *conv("head.project", "concat_projection"),
     *conv("head.low_project", "decoder/feature_projection0"),
     *separable("head.decoder.{decoder}", "decoder/decoder_conv{decoder}"),
     *conv("head.decoder.{decoder}", "decoder/decoder_conv{decoder}"),
     ("head.classifier.{linear}", "logits/semantic/{linear}"),
 ]
-DENSE_CELL = [  # in place of ASPP
+DENSE_CELL = [  # replaces ASPP
     *separable("head.branches.{branch}", "meta_architecture/branch{branch}"),
     *conv("head.project", "meta_architecture/concat_projection"),
 ]
 
 
 def blocks(depth: int) -> Words:
-    """Our number of a block -> where it stands in TensorFlow's flows."""
+    """Our block number -> block and unit in TensorFlow's entry, middle or exit flow."""
     num_entry, num_middle = {41: (3, 8), 65: (3, 16), 71: (5, 16)}[depth]
     places = [
         *(f"entry_flow/block{k + 1}/unit_1" for k in range(num_entry)),
@@ -56,6 +58,7 @@ def blocks(depth: int) -> Words:
 
 
 def key_map(depth: int, dense_cell: bool) -> KeyMap:
+    """Map of Xception of a depth, with the dense prediction cell or with ASPP."""
     rules = [(ours.replace("{net}", ""), theirs.replace("{net}", f"xception_{depth}")) for ours, theirs in BACKBONE]
     head = [(ours, theirs) for ours, theirs in HEAD if not (dense_cell and theirs.startswith("concat_projection"))]
     table = expand(

@@ -1,4 +1,4 @@
-"""timm's aligned Xceptions: `xception41`, `xception65`, `xception71`, and the pre-activation `xception41p`, `65p`."""
+"""timm's aligned Xceptions: `xception41`, `65`, `71`, and with pre-activation `xception41p`, `xception65p`."""
 
 from xseg.weights.keymap import BN, FROM_ONE, KeyMap, Words, expand
 
@@ -24,6 +24,7 @@ PREACT = [
 
 
 def fields(num_blocks: int) -> dict[str, Words]:
+    """Our words -> timm's words, for each field of the rules."""
     return dict(
         stem={"0": "0", "1": "1"},
         block={str(k): str(k) for k in range(num_blocks)},
