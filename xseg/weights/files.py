@@ -60,7 +60,7 @@ def _prefix_in(folder: Path) -> Path:
     if len(indices) > 1:
         names = ", ".join(index.stem for index in indices[:8])
         raise ValueError(
-            f"{folder}: holds {len(indices)} checkpoints ({names}); give the path of one, as {indices[0].with_suffix('')}"
+            f"{folder}: holds {len(indices)} checkpoints ({names}); give one, as {indices[0].with_suffix('')}"
         )
     return indices[0].with_suffix("")
 
