@@ -4,12 +4,17 @@ A head is an `nn.Module` built from numbers, not from a backbone: `Head(num_clas
 The model fills in `in_channels` and `in_strides`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from backbones.contract import check_members
+
+Array = Any  # a tensor, or a NumPy array on the CPU
 
 
 class Target(NamedTuple):
@@ -26,16 +31,38 @@ class Target(NamedTuple):
 
 
 class Instances(NamedTuple):
-    """The detections of one image, by falling score.
+    """The detections of one image, by falling score: their only form, from the head to the files of results.
 
-    boxes_xyxy: (K, 4) in pixels of the image as fed to the model. scores: (K,). labels: (K,).
-    masks: (K, S, S) probabilities that a cell of the box belongs to the object, from heads that predict masks.
+    A head gives tensors in pixels of the image as fed to the model; a model gives them in pixels of the original image;
+    results and metrics hold arrays on the CPU. A further field stands here once, with None as its default: `rows` and
+    `numpy` carry it along.
+
+    boxes_xyxy: (K, 4). scores: (K,). labels: (K,).
+    masks: of a head (K, S, S), the probability that a cell of the box belongs to the object; of a model K run lengths
+        (see `xseg.data.read.rle`), whose memory does not grow with the image; None from heads without masks.
+    boxes_xywh, area: (K, 4) and (K,), where a file of results states them; x + width would round.
     """
 
-    boxes_xyxy: Tensor
-    scores: Tensor
-    labels: Tensor
-    masks: Tensor | None = None
+    boxes_xyxy: Array
+    scores: Array
+    labels: Array
+    masks: Array | list[dict] | None = None
+    boxes_xywh: Array | None = None
+    area: Array | None = None
+
+    def rows(self, index: Array | slice) -> Instances:
+        """The detections at `index`, a slice, positions or a bool for each, with all their fields."""
+
+        def pick(values):
+            if not isinstance(values, list) or isinstance(index, slice):
+                return values[index]
+            return [values[row] for row in torch.arange(len(values))[index].tolist()]
+
+        return Instances(*(None if values is None else pick(values) for values in self))
+
+    def numpy(self) -> Instances:
+        """The same with arrays on the CPU in place of tensors."""
+        return Instances(*(v.detach().cpu().numpy() if isinstance(v, Tensor) else v for v in self))
 
 
 class Selection(NamedTuple):

@@ -13,6 +13,7 @@ import numpy as np
 from xseg.drawing import captioned, colour_mask, draw_boxes, draw_masks, overlay, segment_colours, write_image
 
 if TYPE_CHECKING:
+    from heads.contract import Instances
     from heads.panoptic import Panoptic
 
 
@@ -74,26 +75,17 @@ class SegmentationResult:
 
 @dataclass
 class DetectionResult:
-    """The detections of one image, by falling score, in its pixels.
+    """The detections of one image.
 
-    boxes_xyxy: (K, 4) float32. scores: (K,) float32. labels: (K,) int64. image: (H, W, 3) uint8 RGB. palette: RGB per
-    class; VOC's colours if None. masks: K run lengths (see `xseg.data.read.rle`), or None for a head without masks.
+    instances: by falling score, in pixels of the image; arrays, masks as run lengths. image: (H, W, 3) uint8 RGB.
+    palette: RGB per class; VOC's colours if None. `boxes_xyxy`, `scores`, `labels` and `masks` are those of instances.
     """
 
-    boxes_xyxy: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
+    instances: Instances
     classes: tuple[str, ...]
     palette: list[tuple[int, int, int]] | None
     image: np.ndarray
     path: str | Path | None = None
-    masks: list[dict] | None = None
-
-    @classmethod
-    def of(cls, prediction: dict, classes, palette, image: np.ndarray, path: str | Path | None) -> DetectionResult:
-        """The result for one prediction of `Detector` or `JointModel`: the same numbers, as arrays on the CPU."""
-        arrays = (prediction[key].cpu().numpy() for key in ("boxes_xyxy", "scores", "labels"))
-        return cls(*arrays, classes, palette, image, path, prediction.get("masks"))
 
     def __post_init__(self):
         if self.palette is None:
@@ -101,13 +93,25 @@ class DetectionResult:
 
             self.palette = voc_palette(len(self.classes) + 1)[1:]  # the first colour, black, is VOC's background
 
+    @property
+    def boxes_xyxy(self) -> np.ndarray:
+        return self.instances.boxes_xyxy
+
+    @property
+    def scores(self) -> np.ndarray:
+        return self.instances.scores
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.instances.labels
+
+    @property
+    def masks(self) -> list[dict] | None:
+        return self.instances.masks
+
     def above(self, threshold: float) -> DetectionResult:
         """The result with only the detections that have at least this score."""
-        kept = self.scores >= threshold
-        parts = {"boxes_xyxy": self.boxes_xyxy[kept], "scores": self.scores[kept], "labels": self.labels[kept]}
-        if self.masks is not None:
-            parts["masks"] = [self.masks[index] for index in np.flatnonzero(kept)]
-        return dataclasses.replace(self, **parts)
+        return dataclasses.replace(self, instances=self.instances.rows(self.scores >= threshold))
 
     def mask(self, index: int) -> np.ndarray:
         """(H, W) bool: the pixels of one detection. ValueError for a result without masks."""
@@ -167,7 +171,7 @@ class JointResult:
         """The result for one prediction of `JointModel`; `things` are the classes of the detections' labels."""
         pixels = SegmentationResult(prediction["mask"].cpu().numpy(), classes, palette, image, path)
         names, colours = ([values[k] for k in things] for values in (classes, pixels.palette))
-        objects = DetectionResult.of(prediction, tuple(names), colours, image, path)
+        objects = DetectionResult(prediction["instances"].numpy(), tuple(names), colours, image, path)
         return cls(pixels, objects, prediction.get("panoptic"))
 
     def drawn(self, threshold: float = 0.5) -> np.ndarray:

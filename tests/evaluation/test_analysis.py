@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from heads.contract import Instances
 from xseg.data import ShapesDetection, collate, read_image
 from xseg.evaluation import DetectionMetric
 from xseg.evaluation.analysis import worst_images
@@ -18,24 +19,20 @@ def metric(tmp_path_factory):
     dataset = ShapesDetection(folder, num_images=dict(train=5, val=1), with_masks=True)
     batch = collate([dataset[index] for index in range(5)])
     results = [
-        dict(
-            boxes_xyxy=s["boxes_xyxy"], labels=s["labels"], masks=s["masks"], scores=torch.full(s["labels"].shape, 0.9)
-        )
+        Instances(s["boxes_xyxy"], torch.full(s["labels"].shape, 0.9), s["labels"], s["masks"])
         for s in batch["samples"]
     ]
-    results[1] = {key: value[:0] for key, value in results[1].items()}
-    results[2]["labels"] = results[2]["labels"].clone()
-    results[2]["labels"][0] = (results[2]["labels"][0] + 1) % 4
-    boxes = results[3]["boxes_xyxy"].clone()
+    results[1] = results[1].rows(slice(0))
+    labels, boxes = results[2].labels.clone(), results[3].boxes_xyxy.clone()
+    labels[0] = (labels[0] + 1) % 4
     boxes[0, 2] = boxes[0, 0] + 0.4 * (boxes[0, 2] - boxes[0, 0])
     boxes[1] = torch.tensor([0.0, 0.0, 4.0, 4.0])
-    results[3]["boxes_xyxy"] = boxes
-    last = results[4]
-    results[4] = {key: torch.cat((value, value[:1])) for key, value in last.items()}
-    results[4]["scores"][-1] = 0.6
+    results[2], results[3] = results[2]._replace(labels=labels), results[3]._replace(boxes_xyxy=boxes)
+    results[4] = results[4].rows(torch.tensor([*range(len(results[4].labels)), 0]))
+    results[4].scores[-1] = 0.6
     metric = DetectionMetric(num_worst=3)
     metric.dataset_meta = dataset.metainfo
-    metric.process(batch, results)
+    metric.process(batch, [dict(instances=item) for item in results])
     metric.evaluate(5)
     return metric
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from heads.contract import Instances
 from xseg.data import encode_masks
-from xseg.evaluation import Entry, Found, Truth, coco, coco_scores, result_rows, write_results
+from xseg.evaluation import Entry, Truth, coco, coco_scores, result_rows, write_results
 from xseg.evaluation.coco import BACKENDS, NUMBERS
 
 SIZE_HW = (240, 320)
@@ -20,7 +21,7 @@ def truth(*boxes, labels=None, **more):
 def found(*rows, labels=None):
     """Rows of x1, y1, x2, y2, score."""
     rows = np.array(rows, np.float64).reshape(-1, 5)
-    return Found(rows[:, :4], rows[:, 4], np.zeros(len(rows), np.int64) if labels is None else np.array(labels))
+    return Instances(rows[:, :4], rows[:, 4], np.zeros(len(rows), np.int64) if labels is None else np.array(labels))
 
 
 def entry(known, seen, id=1):
@@ -46,7 +47,7 @@ def random_entries(seed, num_images=12, num_classes=4, with_masks=False):
         codes = [encode_masks(painted(part)) if with_masks else None for part in (known, seen)]
         area = rng.uniform(0.5, 1, n) * (known[:, 2:] - known[:, :2]).prod(1)
         known_objects = Truth(known, labels, rng.random(n) < 0.2, area, codes[0])
-        entries.append(Entry(100 + index, SIZE_HW, known_objects, Found(seen, scores, seen_labels, codes[1])))
+        entries.append(Entry(100 + index, SIZE_HW, known_objects, Instances(seen, scores, seen_labels, codes[1])))
     return entries
 
 

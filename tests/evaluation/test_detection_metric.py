@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.registry import METRICS
 
+from heads.contract import Instances
 from xseg.data import ShapesDetection, collate, encode_masks
 from xseg.evaluation import DetectionMetric
 from xseg.evaluation.detection import in_order
@@ -24,7 +25,9 @@ def sample(id=1, boxes=((10, 10, 50, 50),), labels=(0,), **more):
 
 def result(boxes=((10, 10, 50, 50),), scores=(0.9,), labels=(0,), **more):
     boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    return dict(boxes_xyxy=boxes, scores=torch.tensor(scores), labels=torch.tensor(labels, dtype=torch.int64), **more)
+    return dict(
+        instances=Instances(boxes, torch.tensor(scores), torch.tensor(labels, dtype=torch.int64), more.get("masks"))
+    )
 
 
 def evaluated(pairs, **arguments):
@@ -78,22 +81,20 @@ def test_masks_are_evaluated_where_both_have_them(tmp_path):
         count = len(known["labels"])
         masks = known["masks"].bool()
         masks[:, ::2] = False  # half of the pixels: the box is right, the mask has IoU 1/2 or less
-        results.append(
-            dict(boxes_xyxy=known["boxes_xyxy"], labels=known["labels"], scores=torch.ones(count), masks=masks)
-        )
+        results.append(Instances(known["boxes_xyxy"], torch.ones(count), known["labels"], masks))
     metric = DetectionMetric()
     metric.dataset_meta = dataset.metainfo
-    metric.process(batch, results)
+    metric.process(batch, [dict(instances=item) for item in results])
     metrics = metric.evaluate(4)
     assert metrics["bbox_mAP"] == 100 and metrics["segm_mAP"] < 20
-    metric.process(batch, [item | dict(masks=encode_masks(item["masks"])) for item in results])
+    metric.process(batch, [dict(instances=item._replace(masks=encode_masks(item.masks))) for item in results])
     assert metric.evaluate(4) == metrics, "run lengths, as the model gives them"
     (tmp_path / "out").mkdir()
     assert metric.write(tmp_path / "out")[:2] == ["results.bbox.json", "results.segm.json"]
     rows = json.loads((tmp_path / "out" / "results.segm.json").read_text())
     assert len(rows) == sum(len(known["labels"]) for known in batch["samples"])
     assert {row["category_id"] for row in rows} <= {1, 2, 3, 4} and rows[0]["segmentation"]["size"] == [64, 64]
-    metric.process(batch, [{key: value for key, value in item.items() if key != "masks"} for item in results])
+    metric.process(batch, [dict(instances=item._replace(masks=None)) for item in results])
     assert "segm_mAP" not in metric.evaluate(4)
 
 
@@ -109,8 +110,8 @@ def test_backends_agree():
 def test_at_most_a_hundred_detections_are_kept():
     scores = torch.linspace(0, 1, 150)
     metric, _ = evaluated([(sample(), result([(10, 10, 50, 50)] * 150, scores.tolist(), [0] * 150))])
-    assert len(metric.entries) == 1 and len(metric.entries[0].found.scores) == 100
-    assert metric.entries[0].found.scores[0] == 1 and metric.entries[0].found.scores.min() > 0.3
+    assert len(metric.entries) == 1 and len(metric.entries[0].detections.scores) == 100
+    assert metric.entries[0].detections.scores[0] == 1 and metric.entries[0].detections.scores.min() > 0.3
 
 
 def test_results_go_back_to_the_files_categories(tmp_path):

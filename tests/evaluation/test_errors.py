@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from heads.contract import Instances
 from xseg.data import encode_masks
-from xseg.evaluation import Entry, Found, Truth, coco_scores, error_scores, judge
+from xseg.evaluation import Entry, Truth, coco_scores, error_scores, judge
 from xseg.evaluation.errors import (
     BACKGROUND,
     BOTH,
@@ -23,11 +24,11 @@ def entry(objects, detections, ignore=None, id=0):
     """Objects are (*box, label), detections (*box, label, score)."""
     known, seen = np.array(objects, np.float64).reshape(-1, 5), np.array(detections, np.float64).reshape(-1, 6)
     truth = Truth(known[:, :4], known[:, 4].astype(int), None if ignore is None else np.array(ignore, bool))
-    return Entry(id, (100, 100), truth, Found(seen[:, :4], seen[:, 5], seen[:, 4].astype(int)))
+    return Entry(id, (100, 100), truth, Instances(seen[:, :4], seen[:, 5], seen[:, 4].astype(int)))
 
 
 def judged(*entries):
-    return error_scores(entries, [judge(item.truth, item.found) for item in entries])
+    return error_scores(entries, [judge(item.truth, item.detections) for item in entries])
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def judged(*entries):
 )
 def test_every_kind(detection, kind, finds):
     image = entry([(*A, 0), (*B, 1)], [(*detection, 0.9)])
-    verdict = judge(image.truth, image.found)
+    verdict = judge(image.truth, image.detections)
     assert verdict.kinds.tolist() == [kind] and verdict.objects.tolist() == [finds]
     assert verdict.unfound.tolist() == [kind != CORRECT or finds != 0, True]
     assert verdict.missed.tolist() == [finds != 0, finds != 1]
@@ -53,20 +54,20 @@ def test_every_kind(detection, kind, finds):
 def test_the_surer_of_two_finds_the_object_and_the_other_is_a_duplicate():
     """The better placed one has the lower score, and comes first in the list."""
     image = entry([(*A, 0)], [(*A, 0, 0.3), (0, 0, 10, 8, 0, 0.9)])
-    verdict = judge(image.truth, image.found)
+    verdict = judge(image.truth, image.detections)
     assert verdict.kinds.tolist() == [DUPLICATE, CORRECT] and not verdict.missed.any()
 
 
 def test_one_correction_an_object():
     """Two misplaced detections at one object: the surer would find it, the other would only go."""
     image = entry([(*A, 0)], [(0, 0, 10, 4, 0, 0.5), (0, 0, 10, 3, 0, 0.8)])
-    verdict = judge(image.truth, image.found)
+    verdict = judge(image.truth, image.detections)
     assert verdict.kinds.tolist() == [LOCALISATION] * 2 and verdict.objects.tolist() == [-1, 0]
 
 
 def test_a_wrong_detection_inside_a_crowd_does_not_count():
     image = entry([(*A, 0), (40, 0, 80, 40, 0)], [(*A, 0, 0.9), (45, 5, 60, 20, 0, 0.8)], ignore=[False, True])
-    verdict = judge(image.truth, image.found)
+    verdict = judge(image.truth, image.detections)
     assert verdict.skipped.tolist() == [False, True] and verdict.unfound.tolist() == [False, False]
     scores = judged(image)
     assert scores.ap == 1 and not any(scores.counts.values())
@@ -134,7 +135,7 @@ def random_entries(seed, num_images=30, num_classes=3, crowds=True, masks=False)
         seen = rng.integers(0, num_classes, len(near))
         seen = np.where(rng.random(len(near)) < 0.7, labels[picked], seen) if count else seen
         ignore = (rng.random(count) < 0.15) & bool(crowds and id)
-        found = Found(near, rng.permutation(len(near)) / 100 + rng.random(len(near)) / 200, seen)
+        found = Instances(near, rng.permutation(len(near)) / 100 + rng.random(len(near)) / 200, seen)
         truth = Truth(boxes, labels, ignore)
         if masks:
             found, truth = found._replace(masks=ellipses(found)), truth._replace(masks=ellipses(truth))
@@ -154,10 +155,10 @@ def ellipses(part):
 def test_every_number_is_tides(seed, crowds, kind):
     tide = pytest.importorskip("tidecv", reason="tidecv 1.0.1 is not installed: pip install tidecv")
     entries = random_entries(seed, crowds=crowds, masks=kind == "segm")
-    ours = error_scores(entries, [judge(item.truth, item.found, kind) for item in entries])
+    ours = error_scores(entries, [judge(item.truth, item.detections, kind) for item in entries])
     known, seen = tide.Data("known"), tide.Data("seen")
     for item in entries:
-        for part, data in ((item.truth, known), (item.found, seen)):
+        for part, data in ((item.truth, known), (item.detections, seen)):
             data.add_image(item.id, str(item.id))
             for row, (box, label) in enumerate(zip(part.boxes_xyxy, part.labels.tolist(), strict=True)):
                 box = [*box[:2], *(box[2:] - box[:2])]
@@ -184,5 +185,5 @@ def test_every_number_is_tides(seed, crowds, kind):
 
 def test_ap_is_cocos():
     entries = random_entries(3, crowds=False)
-    ours = error_scores(entries, [judge(item.truth, item.found) for item in entries])
+    ours = error_scores(entries, [judge(item.truth, item.detections) for item in entries])
     assert ours.ap == pytest.approx(coco_scores(entries, 3).numbers["mAP_50"], abs=1e-9)

@@ -6,6 +6,7 @@ import torch
 from official import SIZE, official, random_files, write
 from PIL import Image
 
+from heads.contract import Instances
 from xseg.data import CocoDetection
 from xseg.evaluation import CocoScores, DetectionMetric
 from xseg.run.eval_json import evaluate_json
@@ -80,13 +81,13 @@ def evaluated(folder, results: list[dict]) -> DetectionMetric:
         rows = [row for row in results if row["image_id"] == sample["meta"]["id"]]
         boxes = torch.tensor([row["bbox"] for row in rows]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        result = dict(
+        instances = Instances(
             boxes_xyxy=boxes,
             scores=torch.tensor([row["score"] for row in rows]),
             labels=torch.tensor([label_of[row["category_id"]] for row in rows], dtype=torch.int64),
             masks=[row["segmentation"] for row in rows],
         )
-        metric.process(dict(samples=[sample]), [result])
+        metric.process(dict(samples=[sample]), [dict(instances=instances)])
     metric.evaluate(len(dataset))
     return metric
 

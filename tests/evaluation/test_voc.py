@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xseg.evaluation import Entry, Found, Truth, average_precision, voc_scores
+from heads.contract import Instances
+from xseg.evaluation import Entry, Truth, average_precision, voc_scores
 
 A, B, FAR = (0, 0, 10, 10), (20, 0, 30, 10), (70, 70, 90, 90)
 
@@ -12,7 +13,7 @@ def entry(objects, detections, ignore=None, labels=None, id=0):
     boxes = np.array(objects, np.float64).reshape(-1, 4)
     rows = np.array(detections, np.float64).reshape(-1, 5)
     known = Truth(boxes, np.zeros(len(boxes), np.int64), None if ignore is None else np.array(ignore))
-    return Entry(id, (100, 100), known, Found(rows[:, :4], rows[:, 4], np.array(labels or [0] * len(rows))))
+    return Entry(id, (100, 100), known, Instances(rows[:, :4], rows[:, 4], np.array(labels or [0] * len(rows))))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_same_as_the_devkit_one_by_one(eleven_points):
                 id,
                 (100, 100),
                 truth,
-                Found(
+                Instances(
                     seen, rng.permutation(len(seen)) + 0.5 + id / 100, np.concatenate([np.repeat(labels, 2), labels])
                 ),
             )
@@ -97,7 +98,7 @@ def devkit_ap(images, label, eleven_points):
     rows = [
         (-score, image.id, box)
         for image in images
-        for box, score, its in zip(image.found.boxes_xyxy, image.found.scores, image.found.labels, strict=True)
+        for box, score, its in zip(*image.detections[:3], strict=True)
         if its == label
     ]
     taken, right, wrong, precision, recall = set(), 0, 0, [], []

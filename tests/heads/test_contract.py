@@ -68,7 +68,7 @@ def test_ten_lines_detect_and_classify():
     detector = Detector(TinyBackbone(), dict(type=TinyDetector, num_classes=2), size=None)
     sample = dict(boxes_xyxy=torch.tensor([[0.0, 0, 4, 4]]), labels=torch.tensor([1]), input_hw=(16, 24))
     assert detector(IMAGES, [sample] * 2, mode="loss")["loss_size"] > 0
-    assert detector(IMAGES, [sample] * 2, mode="predict")[0]["boxes_xyxy"].tolist() == [[0, 0, 24, 16]]
+    assert detector(IMAGES, [sample] * 2, mode="predict")[0]["instances"].boxes_xyxy.tolist() == [[0, 0, 24, 16]]
 
     class Pooled(TinyHead):
         def forward(self, features):
@@ -133,3 +133,19 @@ def test_our_detection_heads_keep_the_contract(cls):
 
 def test_our_classification_head_keeps_the_contract():
     check_head(ClassificationHead(3, (8,), (32,)), ClassifierHead)
+
+
+@pytest.mark.parametrize("index", [[2, 0], [True, False, True], slice(0), slice(1, 3), []], ids=str)
+@pytest.mark.parametrize("as_arrays", [False, True])
+def test_rows_of_instances_take_every_field_along(index, as_arrays):
+    """A list of run lengths, which tensors do not index, follows too; a field that is None stays None."""
+    codes = [dict(size=[4, 5], counts=name) for name in "abc"]
+    made = Instances(torch.rand(3, 4), torch.rand(3), torch.arange(3), codes, torch.rand(3, 4))
+    made = made.numpy() if as_arrays else made
+    array = index if isinstance(index, slice) else torch.tensor(index, dtype=torch.long if index == [] else None)
+    rows = made.rows(array.numpy() if as_arrays and not isinstance(index, slice) else array)
+    wanted = torch.arange(3)[array].tolist()
+    assert rows.labels.tolist() == wanted and rows.masks == [codes[row] for row in wanted]
+    assert rows.boxes_xyxy.tolist() == made.boxes_xyxy[wanted].tolist() and rows.area is None
+    assert rows.scores.tolist() == made.scores[wanted].tolist()
+    assert rows.boxes_xywh.tolist() == made.boxes_xywh[wanted].tolist()

@@ -101,8 +101,8 @@ def test_boxes_come_back_in_the_pixels_of_the_original(size):
     samples = [{"meta": {"size_hw": (60, 100)}}, {"meta": {"size_hw": (180, 80)}}]  # the second was halved before
     with torch.inference_mode():
         found = model(**model.data_preprocessor({**batch, "samples": samples}), mode="predict")
-    np.testing.assert_allclose(found[0]["boxes_xyxy"], [[0, 0, 50, 30]], atol=1e-4)
-    np.testing.assert_allclose(found[1]["boxes_xyxy"], [[0, 0, 40, 90]], atol=1e-4)
+    np.testing.assert_allclose(found[0]["instances"].boxes_xyxy, [[0, 0, 50, 30]], atol=1e-4)
+    np.testing.assert_allclose(found[1]["instances"].boxes_xyxy, [[0, 0, 40, 90]], atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [None, (64, 96), (200, 1000)])
@@ -117,7 +117,7 @@ def test_masks_come_back_in_the_pixels_of_the_original(size):
     data = model.data_preprocessor({"images": [torch.zeros(3, 60, 100, dtype=torch.uint8)], "samples": samples})
     with torch.inference_mode():
         (found,) = model(**data, mode="predict")
-    (mask,) = decode_masks(found["masks"], (120, 200)).bool()
+    (mask,) = decode_masks(found["instances"].masks, (120, 200)).bool()
     assert mask[1:59, 1:49].all() and not mask[62:].any() and not mask[:, 52:].any()
 
 
@@ -145,9 +145,10 @@ def test_batched_prediction_is_single_prediction(head):
         both = model(**model.data_preprocessor({"images": images}), mode="predict")
         alone = [model(**model.data_preprocessor({"images": [image]}), mode="predict")[0] for image in images]
     for a, b in zip(both, alone, strict=True):
-        torch.testing.assert_close(a["boxes_xyxy"], b["boxes_xyxy"], atol=1e-3, rtol=0)
-        torch.testing.assert_close(a["scores"], b["scores"])
-        assert a.get("masks") == b.get("masks") and ("masks" in a) == (head["type"] is MaskRCNN)
+        a, b = a["instances"], b["instances"]
+        torch.testing.assert_close(a.boxes_xyxy, b.boxes_xyxy, atol=1e-3, rtol=0)
+        torch.testing.assert_close(a.scores, b.scores)
+        assert a.masks == b.masks and (a.masks is not None) == (head["type"] is MaskRCNN)
 
 
 def test_padding_is_not_proposed():
@@ -189,7 +190,7 @@ def test_edges(size_hw, edges, expected):
 def test_a_result_can_be_seen_and_written(tmp_path):
     boxes = np.array([[10, 10, 60, 50], [0, 0, 5, 5]], np.float32)
     scores, labels = np.array([0.9, 0.1], np.float32), np.array([1, 0])
-    result = DetectionResult(boxes, scores, labels, ("a", "b"), None, np.zeros((80, 100, 3), np.uint8))
+    result = DetectionResult(Instances(boxes, scores, labels), ("a", "b"), None, np.zeros((80, 100, 3), np.uint8))
     assert result.summary() == "1 b"
     assert (result.drawn()[50, 30] == result.palette[1]).all()
     assert not result.drawn()[:5, :5].any()
@@ -208,7 +209,7 @@ def test_masks_can_be_seen_and_written(tmp_path):
     pixels[0, 20:40, 20:40] = pixels[1, 0:5, 0:5] = True
     boxes = np.array([[10, 10, 50, 50], [0, 0, 5, 5]], np.float32)
     scores, labels, image = np.array([0.9, 0.1], np.float32), np.array([1, 0]), np.full((80, 100, 3), 100, np.uint8)
-    result = DetectionResult(boxes, scores, labels, ("a", "b"), None, image, masks=encode_masks(pixels))
+    result = DetectionResult(Instances(boxes, scores, labels, encode_masks(pixels)), ("a", "b"), None, image)
     drawn = result.drawn()
     assert (drawn[20, 30] == result.palette[1]).all(), "outline"
     inside = np.round(0.55 * image[30, 30] + 0.45 * np.array(result.palette[1]))
@@ -219,7 +220,7 @@ def test_masks_can_be_seen_and_written(tmp_path):
     rows = json.loads((tmp_path / "boxes" / "x.json").read_text())
     assert [row["segmentation"] for row in rows] == encode_masks(pixels)
     with pytest.raises(ValueError, match="has no masks; a model with MaskRCNN"):
-        DetectionResult(boxes, scores, labels, ("a", "b"), None, image).mask(0)
+        DetectionResult(Instances(boxes, scores, labels), ("a", "b"), None, image).mask(0)
 
 
 @pytest.mark.parametrize("head", HEADS[2:], ids=lambda head: head["type"].__name__)

@@ -88,7 +88,8 @@ def test_the_same_weights_give_what_two_models_give():
         torch.testing.assert_close(logits, pixels(images), rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(raw.class_logits, boxes(images).class_logits, rtol=1e-9, atol=1e-9)
         for ours, mask in zip(model(images, known, "predict"), pixels(images, known, "predict"), strict=True):
-            assert torch.equal(ours["mask"], mask["mask"]) and len(ours["scores"]) == 100 and "panoptic" not in ours
+            assert torch.equal(ours["mask"], mask["mask"])
+            assert len(ours["instances"].scores) == 100 and "panoptic" not in ours
 
 
 def test_masks_are_padded_with_ignore_beside_the_images():

@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import torch
 
+from heads.contract import Instances
 from xseg.benchmark.sections import Candidate, Scale, Section, installed
-from xseg.evaluation import Entry, Found, Truth, coco_scores
+from xseg.evaluation import Entry, Truth, coco_scores
 from xseg.evaluation.coco import coco_dicts
 from xseg.evaluation.confusion import confusion_matrix
 
@@ -93,10 +94,10 @@ def random_entries(count: int) -> list[Entry]:
         known, labels = boxes(10), rng.integers(0, 80, 10)
         near = known.repeat(7, 0) + rng.normal(0, 6, (70, 4))
         near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
-        found = Found(
+        detections = Instances(
             np.concatenate([near, boxes(30)]),
             rng.random(100),
             np.concatenate([labels.repeat(7), rng.integers(0, 80, 30)]),
         )
-        entries.append(Entry(index, (640, 640), Truth(known, labels), found))
+        entries.append(Entry(index, (640, 640), Truth(known, labels), detections))
     return entries

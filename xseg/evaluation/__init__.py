@@ -6,7 +6,7 @@ from xseg.evaluation.coco_files import result_rows, write_results
 from xseg.evaluation.coco_reading import CocoFiles, read_coco_files
 from xseg.evaluation.confusion import Scores, confusion_matrix, scores
 from xseg.evaluation.detection import DetectionMetric
-from xseg.evaluation.entries import Entry, Found, Truth, entry_of
+from xseg.evaluation.entries import Entry, Truth, entry_of
 from xseg.evaluation.errors import ERRORS, ErrorScores, Verdict, error_scores, judge
 from xseg.evaluation.metric import Metric
 from xseg.evaluation.multilabel import MisrankedImage, MultiLabelMetric, average_precision_at
@@ -23,7 +23,6 @@ __all__ = [
     "DetectionMetric",
     "Entry",
     "ErrorScores",
-    "Found",
     "Metric",
     "MisjudgedImage",
     "MisrankedImage",

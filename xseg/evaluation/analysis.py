@@ -10,7 +10,7 @@ import numpy as np
 from xseg.data.read.images import read_image
 from xseg.drawing import curves_picture, draw_boxes, legend, panel
 from xseg.evaluation.coco import AREAS, IOUS, RECALLS, CocoScores
-from xseg.evaluation.entries import Entry, Found
+from xseg.evaluation.entries import Entry
 from xseg.evaluation.errors import CORRECT, ERRORS, Verdict, error_scores, judge
 from xseg.evaluation.metric import write_worst
 from xseg.evaluation.tables import Table, percent
@@ -71,7 +71,7 @@ def analysis(entries: Sequence[Entry], scores: CocoScores, classes: Sequence[str
 
     All in percent; None where the ground truth has no object.
     """
-    errors = error_scores(entries, [judge(entry.truth, entry.found, kind) for entry in entries])
+    errors = error_scores(entries, [judge(entry.truth, entry.detections, kind) for entry in entries])
     by_area = [scores.ap_by_area(label) for label in range(len(classes))]
     curves = np.where(scores.precision >= 0, np.round(100 * scores.precision, 2), None)
     return dict(
@@ -96,18 +96,13 @@ def analysis(entries: Sequence[Entry], scores: CocoScores, classes: Sequence[str
 
 def worst_images(entries: Sequence[Entry], kind: str, count: int) -> list[WrongImage]:
     """The `count` images with the most errors, most first. Images without errors or file path are skipped."""
-    judged = [WrongImage(item, judge(item.truth, item.found, kind)) for item in map(sure, entries) if item.path]
+    judged = [WrongImage(item, judge(item.truth, item.detections, kind)) for item in map(sure, entries) if item.path]
     return sorted((item for item in judged if item.num_errors), key=lambda item: -item.num_errors)[:count]
 
 
 def sure(entry: Entry) -> Entry:
     """The entry without its detections of a score below `SURE`."""
-    detections = entry.found
-    kept = np.flatnonzero(detections.scores >= SURE)
-    masks = None if detections.masks is None else [detections.masks[row] for row in kept]
-    return entry._replace(
-        found=Found(detections.boxes_xyxy[kept], detections.scores[kept], detections.labels[kept], masks)
-    )
+    return entry._replace(detections=entry.detections.rows(entry.detections.scores >= SURE))
 
 
 def draw_errors(item: WrongImage, classes: Sequence[str]) -> np.ndarray:
@@ -116,7 +111,7 @@ def draw_errors(item: WrongImage, classes: Sequence[str]) -> np.ndarray:
     image = read_image(entry.path).permute(1, 2, 0).numpy()
     scale = max(1, -(-400 // image.shape[0]))  # small images are enlarged before boxes and names are drawn
     image = image.repeat(scale, 0).repeat(scale, 1)
-    truth, detections = entry.truth, entry.found
+    truth, detections = entry.truth, entry.detections
     colours = np.where(verdict.unfound[:, None], COLOURS[ERRORS.index("missed")], GREEN)
     if truth.ignore is not None:
         colours[truth.ignore] = GREY

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from heads.contract import Instances
 from xseg.data.read.rle import mask_areas
 from xseg.data.sets.detection import to_xywh
-from xseg.evaluation.entries import Entry, Found, Truth
+from xseg.evaluation.entries import Entry, Truth
 
 BACKENDS = ("faster_coco_eval", "pycocotools")
 KINDS = ("bbox", "segm")
@@ -116,7 +117,7 @@ def coco_dicts(entries: Sequence[Entry], num_classes: int, kind: str) -> tuple[d
     detections: list[dict] = []
     for image_id, entry in enumerate(entries, start=1):
         truths += _rows(entry.truth, image_id, entry, kind)
-        detections += _rows(entry.found, image_id, entry, kind)
+        detections += _rows(entry.detections, image_id, entry, kind)
     for rows in (truths, detections):
         for id, row in enumerate(rows, start=1):
             row["id"] = id
@@ -131,7 +132,7 @@ def coco_dicts(entries: Sequence[Entry], num_classes: int, kind: str) -> tuple[d
     return content, detections
 
 
-def _rows(objects: Truth | Found, image_id: int, entry: Entry, kind: str) -> list[dict]:
+def _rows(objects: Truth | Instances, image_id: int, entry: Entry, kind: str) -> list[dict]:
     if kind == "segm" and objects.masks is None:
         what = (
             "the ground truth has no masks (with_masks=True)" if objects is entry.truth else "the model gave no masks"
@@ -144,7 +145,7 @@ def _rows(objects: Truth | Found, image_id: int, entry: Entry, kind: str) -> lis
         area[unknown] = own
     ignore = getattr(objects, "ignore", None)
     extra = [{}] * len(boxes)
-    if isinstance(objects, Found):
+    if isinstance(objects, Instances):
         extra = [dict(score=score) for score in objects.scores.tolist()]
     if kind == "segm":
         extra = [dict(row, segmentation=dict(code)) for row, code in zip(extra, objects.masks, strict=True)]

@@ -16,7 +16,7 @@ def result_rows(entries: Sequence[Entry], kind: str, category_ids: Sequence[int]
         raise ValueError(f"kind must be {' or '.join(KINDS)}, got {kind}")
     rows = []
     for entry in entries:
-        detections = entry.found
+        detections = entry.detections
         if kind == "segm" and detections.masks is None:
             raise ValueError(f"image {entry.id}: the model gave no masks; kind segm needs them")
         boxes = to_xywh(detections.boxes_xyxy).tolist()

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from heads.contract import Instances
 from xseg.data.read.coco import annotations_of, areas_of, boxes_of, categories_of, place_of, read_coco
 from xseg.data.read.json_file import read_json
 from xseg.data.read.rle import RunLengths, mask_areas, mask_boxes, run_lengths
 from xseg.data.sample import Path_
 from xseg.data.sets.detection import to_xyxy
 from xseg.evaluation.coco import KINDS
-from xseg.evaluation.entries import Entry, Found, Truth
+from xseg.evaluation.entries import Entry, Truth
 
 Sizes = dict[int | str, tuple[int, int]]  # image id -> (height, width)
 LVIS_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")  # of images
@@ -62,7 +63,7 @@ def read_coco_files(truth: Path_, results: Path_, kind: str | None = None) -> Co
         known[row["image_id"]].append(row)
     detections = _by_image(rows, results, sizes, label_of, kind, with_boxes)
     entries = [
-        Entry(id, size_hw, _truth(known[id], truth, size_hw, label_of, kind), _found(detections[id], label_of))
+        Entry(id, size_hw, _truth(known[id], truth, size_hw, label_of, kind), _detections(detections[id], label_of))
         for id, size_hw in sizes.items()
     ]
     return CocoFiles(classes, kind, entries)
@@ -176,10 +177,10 @@ def _truth(rows: list[dict], file: Path, size_hw: tuple[int, int], label_of: dic
     )
 
 
-def _found(rows: list[dict], label_of: dict) -> Found:
+def _detections(rows: list[dict], label_of: dict) -> Instances:
     boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
     masks = [row["mask"] for row in rows]
-    return Found(
+    return Instances(
         boxes_xyxy=to_xyxy(boxes),
         scores=np.array([row["score"] for row in rows], np.float64),
         labels=np.array([label_of[row["category_id"]] for row in rows], np.int64),

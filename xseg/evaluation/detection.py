@@ -23,10 +23,10 @@ LEADING = ("voc12", "voc07", *KINDS)  # the first that is evaluated leads
 class DetectionMetric(Metric):
     """COCO's twelve numbers in percent, "bbox_mAP", "bbox_mAP_50", …, "segm_mAP", …; None without objects.
 
-    Predictions are dict(boxes_xyxy (K, 4), scores (K,), labels (K,), and optionally masks, (K, H, W) bool or K run
-    lengths). Their boxes and those of the samples are in pixels of the image as read, so the transforms of an
-    evaluation must not resize. After `evaluate`, `scores` holds what the numbers come from, with AP by class, and
-    `entries` (on the main process only) the detections.
+    Predictions are dict(instances=…), a `heads.contract.Instances` with masks as run lengths or (K, H, W) bool. Their
+    boxes and those of the samples are in pixels of the image as read, so the transforms of an evaluation must not
+    resize. After `evaluate`, `scores` holds what the numbers come from, with AP by class, and `entries` (on the main
+    process only) the detections.
 
     Args:
         kinds: some of "bbox", "segm", "voc07" and "voc12" (mAP at IoU 0.5 as "voc07_mAP", "voc12_mAP"); None means
@@ -59,7 +59,7 @@ class DetectionMetric(Metric):
 
     def update(self, prediction: dict, sample: dict) -> None:
         with_masks = self.kinds is None or "segm" in self.kinds
-        self.results.append(entry_of(sample, prediction, len(self.classes), with_masks))
+        self.results.append(entry_of(sample, prediction["instances"], len(self.classes), with_masks))
 
     def gather(self) -> None:
         """Set `entries` on the main process and `scores` on all; an image that two processes saw counts once."""
@@ -118,7 +118,7 @@ class DetectionMetric(Metric):
         num_classes = len(self.classes)
         kinds = self.kinds
         if kinds is None:
-            masks = [part.masks for entry in entries for part in (entry.truth, entry.found)]
+            masks = [part.masks for entry in entries for part in (entry.truth, entry.detections)]
             kinds = KINDS if masks and all(value is not None for value in masks) else ("bbox",)
         return {
             kind: voc_scores(entries, num_classes, eleven_points=VOC_KINDS[kind])

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from heads.contract import Instances
 from xseg.data.read.rle import RunLengths, encode_masks, run_lengths
 from xseg.data.sets.detection import to_xyxy
 
@@ -23,41 +24,30 @@ class Truth(NamedTuple):
     boxes_xywh: np.ndarray | None = None  # (M, 4) boxes as a file has them; x + width would round
 
 
-class Found(NamedTuple):
-    """The K detections in an image."""
-
-    boxes_xyxy: np.ndarray  # (K, 4) pixels
-    scores: np.ndarray  # (K,)
-    labels: np.ndarray  # (K,) from 0
-    masks: list[RunLengths] | None = None
-    area: np.ndarray | None = None  # as in `Truth`
-    boxes_xywh: np.ndarray | None = None  # as in `Truth`
-
-
 class Entry(NamedTuple):
     """One evaluated image. Boxes are in pixels of the image as read."""
 
     id: int | str
     size_hw: tuple[int, int]
     truth: Truth
-    found: Found
+    detections: Instances  # float64, masks as run lengths
     path: str | None = None  # file of the image
 
 
-def entry_of(sample: dict, result: dict, num_classes: int, with_masks: bool = True) -> Entry:
-    """Make the entry of a sample (see `DetectionDataset`) and the model's prediction for it.
+def entry_of(sample: dict, instances: Instances, num_classes: int, with_masks: bool = True) -> Entry:
+    """Make the entry of a sample (see `DetectionDataset`) and the model's detections in it.
 
     Args:
-        result: dict(boxes_xyxy (K, 4), scores (K,), labels (K,), and optionally masks, (K, H, W) bool or K run
-            lengths), in pixels of the image as read; the 100 detections of highest score are kept.
+        instances: in pixels of the image as read, masks as K run lengths or (K, H, W) bool; the 100 detections of
+            highest score are kept.
         with_masks: keep masks, where there are any.
 
-    Raises ValueError, with the id of the image, if the lengths of `result` differ, a number is not finite, a label is
+    Raises ValueError, with the id of the image, if lengths differ, a number is not finite, a label is
     out of range, or the size of a mask is not that of the image.
     """
     meta = sample["meta"]
     size_hw = tuple(int(side) for side in meta["size_hw"])
-    detections = _found(result, meta, num_classes, with_masks)
+    detections = _detections(instances, meta, num_classes, with_masks)
     return Entry(meta["id"], size_hw, _truth(sample, with_masks), detections, meta.get("path"))
 
 
@@ -83,11 +73,11 @@ def _truth(sample: dict, with_masks: bool) -> Truth:
     )
 
 
-def _found(result: dict, meta: dict, num_classes: int, with_masks: bool) -> Found:
+def _detections(instances: Instances, meta: dict, num_classes: int, with_masks: bool) -> Instances:
     id = meta["id"]
-    boxes = _numpy(result["boxes_xyxy"], np.float64).reshape(-1, 4)
-    scores, labels = _numpy(result["scores"], np.float64), _numpy(result["labels"], np.int64)
-    masks = result.get("masks") if with_masks else None
+    boxes = _numpy(instances.boxes_xyxy, np.float64).reshape(-1, 4)
+    scores, labels = _numpy(instances.scores, np.float64), _numpy(instances.labels, np.int64)
+    masks = instances.masks if with_masks else None
     lengths = [len(boxes), len(scores), len(labels), *([] if masks is None else [len(masks)])]
     if len(set(lengths)) > 1:
         raise ValueError(f"image {id}: boxes, scores, labels (and masks) must have equal lengths, got {lengths}")
@@ -96,7 +86,7 @@ def _found(result: dict, meta: dict, num_classes: int, with_masks: bool) -> Foun
     if len(labels) and not (0 <= labels.min() and labels.max() < num_classes):
         raise ValueError(f"image {id}: labels must be in 0..{num_classes - 1}, got {labels.min()} to {labels.max()}")
     best = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
-    return Found(boxes[best], scores[best], labels[best], None if masks is None else _codes(masks, best, meta))
+    return Instances(boxes[best], scores[best], labels[best], None if masks is None else _codes(masks, best, meta))
 
 
 def _codes(masks: Tensor | np.ndarray | list[RunLengths], rows: np.ndarray, meta: dict) -> list[RunLengths]:

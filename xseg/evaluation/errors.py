@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from heads.contract import Instances
 from xseg.data.sets.detection import to_xywh
 from xseg.evaluation.coco import RECALLS
-from xseg.evaluation.entries import Entry, Found, Truth
+from xseg.evaluation.entries import Entry, Truth
 
 ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 CLASSIFICATION, LOCALISATION, BOTH, DUPLICATE, BACKGROUND, MISSED = range(len(ERRORS))
@@ -39,7 +40,7 @@ class ErrorScores(NamedTuple):
 
 
 def judge(
-    truth: Truth, detections: Found, kind: str = "bbox", iou: float = 0.5, background_iou: float = 0.1
+    truth: Truth, detections: Instances, kind: str = "bbox", iou: float = 0.5, background_iou: float = 0.1
 ) -> Verdict:
     """Match detections to objects in order of score, and name the error of those without a match.
 
@@ -87,7 +88,7 @@ def judge(
     return Verdict(kinds, objects, ~correct & (inside * same > iou).any(1), unfound, missed)
 
 
-def overlaps(truth: Truth, detections: Found, kind: str, ignore: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def overlaps(truth: Truth, detections: Instances, kind: str, ignore: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(K, M) IoU with objects that are not ignored, and (K, M) share of a detection's area inside ignored objects."""
     from pycocotools import mask as coco_mask
 
@@ -101,7 +102,7 @@ def overlaps(truth: Truth, detections: Found, kind: str, ignore: np.ndarray) -> 
 
 def error_scores(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> ErrorScores:
     """AP, and how much it gains if one kind of error is corrected; `verdicts` are the results of `judge` by entry."""
-    truths, detections = [entry.truth for entry in entries], [entry.found for entry in entries]
+    truths, detections = [entry.truth for entry in entries], [entry.detections for entry in entries]
     scores, labels = _stack([d.scores for d in detections], float), _stack([d.labels for d in detections], int)
     kinds, skipped = _stack([v.kinds for v in verdicts], int), _stack([v.skipped for v in verdicts], bool)
     corrected = _stack([_labels_at(t, v.objects) for t, v in zip(truths, verdicts, strict=True)], int)

@@ -30,7 +30,7 @@ def voc_scores(
             above; otherwise the area under that curve.
     """
     truth = _stack(entries, "truth")
-    detections = _stack(entries, "found")
+    detections = _stack(entries, "detections")
     order = np.argsort(-detections["scores"], kind="stable")
     detections = {key: values[order] for key, values in detections.items()}
     best_iou, best = best_overlaps(detections, truth, num_classes)
@@ -97,14 +97,14 @@ def _pair_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _stack(entries: Sequence[Entry], side: str) -> dict[str, np.ndarray]:
-    """Arrays of all objects (side "truth") or all detections (side "found"), with the index of their image."""
+    """Arrays of all objects (side "truth") or all detections (side "detections"), with the index of their image."""
     parts = [getattr(entry, side) for entry in entries]
     stacked = dict(
         image=np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts]),
         boxes_xyxy=np.concatenate([np.zeros((0, 4)), *(part.boxes_xyxy for part in parts)]),
         labels=np.concatenate([np.zeros(0, np.int64), *(part.labels for part in parts)]),
     )
-    if side == "found":
+    if side == "detections":
         return stacked | dict(scores=np.concatenate([np.zeros(0), *(part.scores for part in parts)]))
     ignore = [np.zeros(len(part.labels), bool) if part.ignore is None else part.ignore for part in parts]
     return stacked | dict(ignore=np.concatenate([np.zeros(0, bool), *ignore]))

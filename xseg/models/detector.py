@@ -24,8 +24,7 @@ class Detector(Model):
     `forward(images, samples, mode)` by mode:
         "loss": dict of scalar losses, for training. Samples hold boxes_xyxy, labels, and optionally iscrowd and masks,
             in pixels of the images that the training pipeline has resized.
-        "predict": for each sample dict(boxes_xyxy (K, 4), scores (K,), labels (K,), meta). A head with masks adds
-            masks, K run lengths (see `xseg.data.read.rle`), whose memory does not grow with the image.
+        "predict": for each sample dict(instances, meta); `heads.contract.Instances`, masks as run lengths.
         "tensor": the head's raw output for normalised images.
 
     Args:
@@ -79,7 +78,7 @@ class Detector(Model):
     def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):
         from xseg.results import DetectionResult
 
-        return DetectionResult.of(prediction, self.classes, self.palette, image, path)
+        return DetectionResult(prediction["instances"].numpy(), self.classes, self.palette, image, path)
 
     def export_form(self) -> ExportForm:
         return detections_form(
@@ -127,10 +126,11 @@ def in_original_pixels(
     for instances, sample, (height, width) in zip(detections, samples, sizes, strict=True):
         full_h, full_w = sample.get("meta", {}).get("size_hw", sample["input_hw"])
         boxes = instances.boxes_xyxy * instances.boxes_xyxy.new_tensor([full_w / width, full_h / height] * 2)
-        result = {"boxes_xyxy": boxes, "scores": instances.scores, "labels": instances.labels}
-        if instances.masks is not None:
-            result["masks"] = paste_run_lengths(instances.masks, boxes, (full_h, full_w))
-        results.append({**result, "meta": sample.get("meta", {})})
+        masks = instances.masks
+        if masks is not None:
+            masks = paste_run_lengths(masks, boxes, (full_h, full_w))
+        instances = instances._replace(boxes_xyxy=boxes, masks=masks)
+        results.append({"instances": instances, "meta": sample.get("meta", {})})
     return results
 
 

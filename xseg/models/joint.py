@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.contract import DetectionHead, SegmentationHead, Selection
+from heads.contract import DetectionHead, Instances, SegmentationHead, Selection
 from heads.detection.rcnn import MaskRCNN
 from heads.kernels.upsampling import CoarseLogits, labels_of, upsample
 from heads.panoptic import Merging, merge
@@ -26,9 +26,8 @@ class JointModel(Model):
 
     `forward(images, samples, mode)` by mode:
         "loss": dict of scalar losses of both heads; samples hold the targets of `Segmentor` and `Detector`.
-        "predict": for each sample dict(mask, boxes_xyxy, scores, labels, meta), as `Segmentor` and `Detector` predict
-            them, in pixels of the original image. A detection head with masks adds masks and panoptic
-            (`heads.panoptic.Panoptic`).
+        "predict": for each sample dict(mask, instances, meta), as `Segmentor` and `Detector` predict them, in pixels of
+            the original image. A detection head with masks adds panoptic (`heads.panoptic.Panoptic`).
         "tensor": (logits (N, num_classes, H, W), the detection head's raw output) of normalised images.
 
     The backbone runs once per image, for both heads.
@@ -114,18 +113,17 @@ class JointModel(Model):
             full_hw = sample.get("meta", {}).get("size_hw", sample["input_hw"])
             fine = CoarseLogits(own, padded.shape[-2:], size_hw, self.align_corners).upsampling()
             result["mask"] = labels_of([fine.then(full_hw, align_corners=False)])[0]
-            if "masks" in result:
-                result["panoptic"] = self.merged(result)
+            if result["instances"].masks is not None:
+                result["panoptic"] = self.merged(result["mask"], result["instances"])
         return results
 
-    def merged(self, result: dict):
-        """The panoptic map (`heads.panoptic.Panoptic`) of a result with masks."""
+    def merged(self, mask: Tensor, instances: Instances):
+        """The panoptic map (`heads.panoptic.Panoptic`) of the pixels' labels (H, W) and instances with masks."""
         from xseg.data.read.rle import decode_masks
 
-        mask = result["mask"]
-        count = int((result["scores"] >= self.merging.score_threshold).sum())  # sorted by falling score
-        masks = decode_masks(result["masks"][:count], mask.shape).to(mask.device)
-        labels = torch.tensor(self.things, device=mask.device)[result["labels"][:count]]
+        sure = instances.rows(instances.scores >= self.merging.score_threshold)
+        masks = decode_masks(sure.masks, mask.shape).to(mask.device)
+        labels = torch.tensor(self.things, device=mask.device)[sure.labels]
         return merge(mask, masks, labels, self.things, self.merging.overlap, self.merging.min_stuff_area)
 
     def result(self, prediction: dict, image: np.ndarray, path: str | PathLike | None):

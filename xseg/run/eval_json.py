@@ -96,7 +96,7 @@ def evaluate_json(
     classes, kind, entries = read_coco_files(truth, results, kind)
     count = len(classes)
     objects = [entry.truth.labels[~entry.truth.ignore] for entry in entries]
-    detections = [entry.found.labels for entry in entries]
+    detections = [entry.detections.labels for entry in entries]
     none = np.zeros(0, np.int64)
     report = FileReport(
         kind,
