@@ -1,5 +1,6 @@
 """Class names, palettes and label tables of known data sets, and lists of class names in files."""
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -83,10 +84,12 @@ def cityscapes_label_map() -> list[int]:
 
 def voc_palette(num_classes: int) -> list[tuple[int, int, int]]:
     """VOC's RGB colours. Bits 0, 1, 2 of the index are the highest bits of red, green, blue; bits 3, 4, 5 the next."""
-    return [
-        tuple(sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3))
-        for index in range(num_classes)
-    ]
+    return [_voc_colour(index) for index in range(num_classes)]
+
+
+@functools.cache  # every written mask asks for 256 of them
+def _voc_colour(index: int) -> tuple[int, int, int]:
+    return tuple(sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3))
 
 
 def read_classes(path: Path_) -> tuple[str, ...]:
