@@ -26,6 +26,7 @@ from xseg.data.sets.coco import CocoDetection, CocoPanoptic
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects
 from xseg.data.sets.folders import ImageFolder, ImageMaskFolder
 from xseg.data.sets.lists import ImageList, MultiLabelList
+from xseg.data.sets.own import OwnClassification, OwnDetection, OwnMultiLabel, OwnPanoptic, OwnSegmentation
 from xseg.data.sets.panoptic import PanopticDataset
 from xseg.data.sets.segmentation import SegmentationDataset
 from xseg.data.sets.shapes import Shapes, ShapesClassification, ShapesDetection, ShapesMultiLabel, ShapesPanoptic
@@ -73,6 +74,11 @@ __all__ = [
     "MultiLabelDataset",
     "MultiLabelList",
     "Objects",
+    "OwnClassification",
+    "OwnDetection",
+    "OwnMultiLabel",
+    "OwnPanoptic",
+    "OwnSegmentation",
     "PanopticDataset",
     "PhotometricDistortion",
     "RandomFlip",

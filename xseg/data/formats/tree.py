@@ -47,6 +47,15 @@ class Tree:
                     self.files.append(os.path.relpath(os.path.join(folder, name), self.root).replace(os.sep, "/"))
         self.files.sort()
 
+    @cached_property
+    def stamp(self) -> int:
+        """A number that changes with the names, sizes and times of the files."""
+        facts = []
+        for name in self.files:
+            state = os.stat(self.path(name))
+            facts.append((name, state.st_size, state.st_mtime_ns))
+        return hash(tuple(facts))
+
     def path(self, name: str) -> Path:
         """The whole path of one of `files`."""
         return self.root / name

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from xseg.data.read.classes import IGNORE, check_classes, voc_palette
+from xseg.data.read.classes import check_classes, voc_palette
 from xseg.data.read.coco import (
     annotations_of,
     areas_of,
@@ -25,7 +24,7 @@ from xseg.data.read.rle import run_lengths
 from xseg.data.sample import Path_
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
 from xseg.data.sets.layout import require_folder
-from xseg.data.transforms.pixels import boxes_around
+from xseg.data.sets.panoptic import objects_in_segments
 
 
 @DATASETS.register_module()
@@ -153,39 +152,16 @@ class CocoPanoptic(DetectionDataset):
         return np.array([self.things.index(kind) for kind in kinds if kind in self.things], np.int64)
 
     def objects_of(self, index: int) -> dict[str, Tensor]:
-        row = self.annotations[index]
-        path = self.segment_files[index]
-        ids, place = read_segment_ids(path), f"{self.file}: segment {{}} of {path}"
+        path, rows = self.segment_files[index], self.annotations[index]["segments_info"]
+        ids = read_segment_ids(path)
         if tuple(ids.shape) != tuple(self.images[index].size_hw):
             raise ValueError(f"{path} is {tuple(ids.shape)} (H, W), but its image {self.images[index].size_hw}")
-        known, which = np.unique(ids, return_inverse=True)
-        position = {int(id): at for at, id in enumerate(known)}
-        if unknown := position.keys() - {0} - {info["id"] for info in row["segments_info"]}:
-            raise ValueError(
-                f"{place.format(min(unknown))} is not in the JSON; use the JSON and the PNGs of one release"
-            )
-        classes, objects = np.full(len(known), IGNORE, np.uint8), []  # objects: (label, crowd, row in `known`)
-        for info in row["segments_info"]:
-            if info["id"] not in position:
-                raise ValueError(f"{place.format(info['id'])} has no pixel; use the JSON and the PNGs of one release")
-            if info["category_id"] not in self.class_of:
-                raise ValueError(
-                    f"{place.format(info['id'])} has category_id {info['category_id']}, which is not there"
-                )
-            label = classes[position[info["id"]]] = self.class_of[info["category_id"]]
-            if label in self.things:
-                objects.append((self.things.index(label), int(info.get("iscrowd", 0)), position[info["id"]]))
-        which = torch.from_numpy(which.reshape(ids.shape))
-        labels, crowds, rows = torch.tensor(objects, dtype=torch.int64).reshape(-1, 3).unbind(1)
-        masks = which == rows[:, None, None]
-        return dict(
-            boxes_xyxy=boxes_around(masks),
-            labels=labels,
-            iscrowd=crowds.bool(),
-            area=masks.sum((1, 2)).double(),
-            masks=masks.byte(),
-            mask=torch.from_numpy(classes)[which],
-        )
+        for row in rows:
+            if row["category_id"] not in self.class_of:
+                place = f"{self.file}: segment {row['id']} of {path}"
+                raise ValueError(f"{place} has category_id {row['category_id']}, which is not there")
+        segments = [(row["id"], self.class_of[row["category_id"]], bool(row.get("iscrowd", 0))) for row in rows]
+        return objects_in_segments(ids, segments, self.things, f"{self.file}: {path}")
 
 
 _COCO_SOURCE = "https://cocodataset.org (train2017.zip, val2017.zip, annotations_trainval2017.zip)"

@@ -79,12 +79,12 @@ class SegmentationDataset(DrawnDataset):
         return len(self.pairs)
 
     def sample(self, index: int) -> dict:
-        id, image_path, mask_path = self.pairs[index]
+        id, image_path, _ = self.pairs[index]
         image = tv_tensors.Image(self._read_image(image_path))
         sample = dict(image=image, meta=dict(id=id, path=str(image_path), size_hw=tuple(image.shape[1:])))
-        if mask_path is not None:
-            mask = self._read_labels(mask_path)
-            check_same_size(image.shape[-2:], mask.shape[-2:], image_path, mask_path)
+        mask = self._labels(index)
+        if mask is not None:
+            check_same_size(image.shape[-2:], mask.shape[-2:], image_path, self.pairs[index][2] or "as annotated")
             sample["mask"] = tv_tensors.Mask(mask)
         for transform in self.transforms:
             sample = transform(sample)
@@ -92,6 +92,11 @@ class SegmentationDataset(DrawnDataset):
         if "mask" in sample:
             sample["mask"] = compact(sample["mask"].as_subclass(Tensor))
         return sample
+
+    def _labels(self, index: int) -> Tensor | None:
+        """(H, W) uint8 class ids of an image; None where it has no mask."""
+        mask_path = self.pairs[index][2]
+        return None if mask_path is None else self._read_labels(mask_path)
 
     def _read_image(self, path: Path) -> Tensor:
         if self.cache is None:
