@@ -18,6 +18,7 @@ LAYERS = (  # of xseg, the highest first; a room imports rooms of its own layer 
     ("cli", "__main__"),
     ("benchmark", "study", "report"),
     ("run",),
+    ("plan",),
     ("models", "data", "evaluation", "engine", "weights", "deploy", "results", "drawing", "config"),
     ("__init__",),  # the version; the Python API is looked up when it is first used
 )

@@ -1,15 +1,16 @@
 """xseg: dense prediction with aligned Xception backbones.
 
 `model = xseg.load(config_or_checkpoint)`, `model.predict(path).save("out.png")`, `xseg.train(config)`,
-`xseg.evaluate(config, weights)`. These import torch and mmengine when they are first used.
+`xseg.evaluate(config, weights)`, `xseg.fit(data, minutes=30)`. They import
+torch and mmengine when they are first used.
 """
 
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "load", "train"]
+__all__ = ["evaluate", "fit", "load", "train"]
 
-_HOMES = {"evaluate": "xseg.run.evaluate", "load": "xseg.run.load", "train": "xseg.run.train"}
+_HOMES = {"evaluate": "xseg.run.evaluate", "fit": "xseg.run.fit", "load": "xseg.run.load", "train": "xseg.run.train"}
 
 
 def __getattr__(name: str):

@@ -11,9 +11,21 @@ import sys
 from collections.abc import Sequence
 
 from xseg import __version__
-from xseg.cli import benchmark, config, data, eval, eval_json, export, predict, study, train, weights
+from xseg.cli import benchmark, config, data, eval, eval_json, export, plan, predict, study, train, weights
 
-COMMANDS = (train, eval, eval_json, predict, export, data, config, weights, benchmark, study)  # as --help lists them
+COMMANDS = (
+    train,
+    plan,
+    eval,
+    eval_json,
+    predict,
+    export,
+    data,
+    config,
+    weights,
+    benchmark,
+    study,
+)  # as --help lists them
 
 
 def main(argv: Sequence[str] | None = None) -> int:

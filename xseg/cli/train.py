@@ -1,5 +1,6 @@
 """`xseg train`: train a model from a config."""
 
+from xseg.cli.fit import MINUTES, add_data_arguments, choices_of, given_data_options, is_data, split_options
 from xseg.cli.options import add_config_arguments, add_launcher_argument, read_config
 
 
@@ -30,10 +31,16 @@ def add(commands) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="two steps, one validation batch, one checkpoint, no trace"
     )
+    command.add_argument("--export", choices=("onnx",), help="after a training on DATA: write model.onnx too")
+    add_data_arguments(command)
     command.set_defaults(run=run)
 
 
 def run(arguments) -> int:
+    if is_data(arguments.config):
+        return run_data(arguments)
+    if unused := given_data_options(arguments) + (["--export"] if arguments.export else []):
+        raise ValueError(f"{', '.join(unused)}: for DATA only; {arguments.config} is a config and says these itself")
     from xseg.run.train import train
 
     load_from = arguments.load_from
@@ -51,5 +58,28 @@ def run(arguments) -> int:
         launcher=arguments.launcher,
         dry_run=arguments.dry_run,
         overwrite=arguments.overwrite,
+    )
+    return 0
+
+
+def run_data(arguments) -> int:
+    """Train on a folder instead of a config."""
+    from xseg.run.fit import fit
+
+    unused = [name for name in ("resume", "new", "dry_run", "cfg_options", "schedule") if getattr(arguments, name)]
+    if unused:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise ValueError(f"{names}: for a config; `xseg plan {arguments.config}` writes one, which takes them")
+    fit(
+        arguments.config,
+        minutes=MINUTES if arguments.minutes is None else arguments.minutes,
+        work_dir=arguments.work_dir,
+        format=arguments.format,
+        choices=choices_of(arguments),
+        folds=arguments.folds,
+        launcher=arguments.launcher,
+        overwrite=arguments.overwrite,
+        export=arguments.export,
+        **split_options(arguments),
     )
     return 0

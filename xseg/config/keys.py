@@ -40,7 +40,7 @@ RUNNER_KEYS = {  # read by the Runner, not its arguments
 OUR_KEYS = {"weights"}  # what `xseg.load(config)` and `xseg eval CONFIG` load if no weights are named
 SECTIONS = {  # dicts without a type -> their keys
     "auto_scale_lr": {"base_batch_size", "enable"},
-    "default_hooks": {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"},
+    "default_hooks": {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "deadline"},
     "env_cfg": {"cudnn_benchmark", "dist_cfg", "mp_cfg", "resource_limit"},
     "env_cfg.mp_cfg": {"mp_start_method", "opencv_num_threads"},
     "env_cfg.dist_cfg": {"backend", "init_backend", "init_method", "port", "timeout"},

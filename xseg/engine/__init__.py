@@ -8,6 +8,7 @@ from .checkpoint import (
     load_strict,
     read_checkpoint,
 )
+from .deadline import DeadlineHook
 from .hooks import BroadcastBuffersHook, ProfileHook, StepSeedHook, StopOnNanHook, StopOnSignalHook, ThroughputHook
 from .loops import TrainLoop
 from .memory import free_memory, keep_freed_memory
@@ -20,6 +21,7 @@ __all__ = [
     "AtomicBackend",
     "BestCheckpointHook",
     "BroadcastBuffersHook",
+    "DeadlineHook",
     "EvalSampler",
     "ParamGroups",
     "PlainCheckpointHook",

@@ -16,13 +16,15 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
 from xseg.data.formats import Catalog, Item, read_catalog
 from xseg.data.formats.catalog import MASKS, OUTLINES, PANOPTIC
 from xseg.data.formats.tree import Tree
-from xseg.data.read.images import read_segment_ids
+from xseg.data.read.classes import IGNORE
+from xseg.data.read.images import read_mask, read_segment_ids
 from xseg.data.read.json_file import read_json
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.classification import ClassificationDataset, Labelled, MultiLabelDataset
@@ -64,8 +66,7 @@ class OwnSegmentation(SegmentationDataset):
         names = _checked(_pixel_classes(self.catalog), classes, root)
         self.items = [item for item in items_of(self.catalog, split, splits) if item.mask or self.catalog.kind != MASKS]
         pairs = [(item.id, item.path, item.mask) for item in self.items]
-        label_map = _label_map(self.catalog.values)
-        super().__init__(pairs, names, self.catalog.palette, transforms, label_map, cache)
+        super().__init__(pairs, names, self.catalog.palette, transforms, _label_map(self.catalog.values), cache)
 
     def _labels(self, index: int) -> Tensor | None:
         item = self.items[index]
@@ -75,6 +76,9 @@ class OwnSegmentation(SegmentationDataset):
         if self.catalog.kind == PANOPTIC:
             return objects_in_segments(read_segment_ids(item.mask), item.segments, (), item.mask)["mask"]
         return super()._labels(index)
+
+    def _read_labels(self, path: Path) -> Tensor:
+        return labels_in_file(self.catalog, path) if _are_colours(self.catalog.values) else super()._read_labels(path)
 
 
 @DATASETS.register_module()
@@ -215,6 +219,23 @@ def items_of(catalog: Catalog, split: str, splits: Path_ | None = None) -> list[
     return [by_id[id] for id in ids]
 
 
+def labels_in_file(catalog: Catalog, path: Path) -> Tensor:
+    """(H, W) uint8: the labels in a mask file, 255 = ignored; values that are no class raise ValueError for colours,
+    and count as ignored otherwise."""
+    if _are_colours(catalog.values):
+        from xseg.data.formats.masks import read_labels
+
+        return read_labels(path, catalog.values)
+    values = read_mask(path)
+    if catalog.values is None:
+        return values
+    return torch.tensor([catalog.values.get(value, IGNORE) for value in range(256)], dtype=torch.uint8)[values.long()]
+
+
+def _are_colours(values: dict | None) -> bool:
+    return bool(values) and isinstance(next(iter(values)), tuple)
+
+
 def _pixel_classes(catalog: Catalog) -> tuple[str, ...]:
     if catalog.kind == OUTLINES and catalog.classes[0].lower() != BACKGROUND:
         return (BACKGROUND, *catalog.classes)
@@ -233,7 +254,7 @@ def _checked(names: tuple[str, ...], stated: Sequence[str] | None, root: Path_) 
 
 
 def _label_map(values: dict | None) -> list[int] | None:
-    if values is None or not all(isinstance(value, int) for value in values):
+    if values is None or _are_colours(values):
         return None
     return [values.get(value, -1) for value in range(256)]
 

@@ -1,0 +1,33 @@
+"""A quarter-width Xception from scratch, for a CPU and your own images with any number of classes each.
+xseg train own/xception_multilabel --data-root DIR --amp bf16
+Result: not measured."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.own_labels import *
+    from .._base_.runtime import *
+    from .._base_.schedule_adamw import *
+
+from backbones import Xception
+from heads import ClassificationHead
+from xseg.data import OwnMultiLabel
+from xseg.evaluation import MultiLabelMetric
+from xseg.models import Classifier
+
+model = dict(
+    type=Classifier,
+    backbone=dict(type=Xception, out=("c5",), width=0.25),
+    head=dict(type=ClassificationHead, dropout=0.2),
+    crop_size=96,
+    crop_share=0.9,
+    multi_label=True,
+    channels_last=True,
+)
+train_dataloader.dataset.type = OwnMultiLabel
+val_dataloader.dataset.type = OwnMultiLabel
+val_evaluator = dict(type=MultiLabelMetric)
+optim_wrapper.optimizer.lr = 4e-3
+train_cfg.max_iters = 2000
+train_cfg.val_interval = 500
+default_hooks.checkpoint.interval = 500
