@@ -88,4 +88,4 @@ def _inherit(path: Path) -> Config:
     cfg = combined(changes.pop("base"), **options)
     changes = {key: value for key, value in changes.items() if not isinstance(value, type)}
     cfg.merge_from_dict(changes)
-    return Config(cfg._cfg_dict, filename=path)
+    return Config(cfg._to_lazy_dict(), filename=path)  # without the names that the shipped config imports
