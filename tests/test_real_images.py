@@ -53,7 +53,7 @@ def test_camvid_passes_the_data_check(capsys):
 
 @pytest.mark.slow
 def test_camvid_trains(tmp_path):
-    """The README's CamVid run on a CPU; about 40 minutes on 2 cores."""
+    """The CamVid run of docs/results.md on a CPU; about 40 minutes on 2 cores."""
     root = shared("data", "camvid")
     command = ["train", "own/deeplabv3plus", "--data-root", f"{root}", "--amp", "bf16"]
     assert main([*command, "--work-dir", f"{tmp_path}/run"]) == 0

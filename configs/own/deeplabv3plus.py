@@ -1,6 +1,6 @@
 """DeepLabv3+ on a quarter-width Xception-41 from scratch, for a CPU and your own images in VOC layout.
 xseg train own/deeplabv3plus --data-root DIR --amp bf16
-Result: see the README, CamVid."""
+Result: see docs/results.md, CamVid."""
 
 from mmengine.config import read_base
 

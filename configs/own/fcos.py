@@ -1,6 +1,6 @@
 """FCOS on a quarter-width Xception-41 from scratch, for a CPU and your own images in VOC's detection layout.
 xseg train own/fcos --data-root DIR --amp bf16
-Result: see the README."""
+Result: see docs/results.md."""
 
 from mmengine.config import read_base
 

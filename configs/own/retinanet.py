@@ -1,6 +1,6 @@
 """RetinaNet on a quarter-width Xception-41 from scratch, for a CPU and your own images in VOC's detection layout.
 xseg train own/retinanet --data-root DIR --amp bf16
-Result: see the README."""
+Result: not measured."""
 
 from mmengine.config import read_base
 

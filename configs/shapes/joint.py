@@ -1,6 +1,6 @@
 """DeepLabv3+ and Mask R-CNN on one quarter-width Xception-41, drawn shapes of 128 x 128.
-xseg train shapes/joint && xseg eval shapes/joint work_dirs/joint_quickstart --panoptic
-Result: see the README."""
+xseg train shapes/joint && xseg eval shapes/joint work_dirs/shapes_joint --panoptic
+Result: see docs/results.md."""
 
 from mmengine.config import read_base
 

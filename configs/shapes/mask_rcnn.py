@@ -1,6 +1,6 @@
 """Mask R-CNN on a quarter-width Xception-41, drawn shapes of 128 x 128.
 xseg train shapes/mask_rcnn
-Result: see the README."""
+Result: see docs/results.md."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
 """The recipe of the small studies: a quarter-width Xception on drawn shapes of 48 x 48, 180 steps.
 xseg study STUDY, or alone: xseg train shapes/study
-Result: see the README, The Xception paper, runnable."""
+Result: see docs/paper.md."""
 
 from mmengine.config import read_base
 

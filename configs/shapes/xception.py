@@ -1,6 +1,6 @@
 """A quarter-width Xception classifies drawn shapes of 64 x 64.
 xseg train shapes/xception
-Result: see the README."""
+Result: see docs/results.md."""
 
 from mmengine.config import read_base
 
