@@ -25,20 +25,22 @@ class DeadlineHook(Hook):
 
     Args:
         minutes: for training with its validations; None changes nothing but what `changes` says.
+        validation: seconds that a validation is expected to take, until one was measured.
         changes: [(iteration, max_iters), …] of a run that is repeated. They replace the clock.
     """
 
     priority = "LOW"  # behind the hooks that count the iteration
 
-    def __init__(self, minutes: float | None = None, changes: Sequence[Sequence[int]] = ()):
+    def __init__(self, minutes: float | None = None, validation: float = 0.0, changes: Sequence[Sequence[int]] = ()):
         if minutes is not None and minutes <= 0:
             raise ValueError(f"minutes must be above 0, got {minutes}")
-        self.minutes, self.replayed = minutes, {int(at): int(length) for at, length in changes}
+        self.minutes, self.validation = minutes, validation
+        self.replayed = {int(at): int(length) for at, length in changes}
         self.changes: list[tuple[int, int]] = []
 
     def before_train(self, runner) -> None:
-        self._start, self._in_validation = time.monotonic(), 0.0
-        self._longest_validation, self._next, self._mark = 0.0, FIRST_CHECK, None
+        self._start = time.monotonic()
+        self._longest_validation, self._next, self._mark = self.validation, FIRST_CHECK, None
         for at, length in runner.message_hub.runtime_info.get("deadline_changes", ()):
             self.changes.append((at, length))
         if self.changes:  # a resumed run; the schedulers have resumed their own state
@@ -49,7 +51,6 @@ class DeadlineHook(Hook):
 
     def after_val(self, runner) -> None:
         took = time.monotonic() - self._val_start
-        self._in_validation += took
         self._longest_validation = max(self._longest_validation, took)
         self._mark = None
 

@@ -89,9 +89,9 @@ def fit_once(
     start = time.monotonic() if start is None else start
     plan = make_plan(catalog, minutes, work_dir / "plan", splits=splits, **given)
     show(plan)
-    left = 60 * minutes - (time.monotonic() - start) - plan.seconds_validation - 3  # for the evaluation
+    left = 60 * minutes - (time.monotonic() - start) - 1.5 * plan.seconds_validation - 3  # for the evaluation
     if not (given["choices"] and given["choices"].epochs):
-        plan.deadline = dict(minutes=round(max(left, 10) / 60, 3))
+        plan.deadline = dict(minutes=round(max(left, 10) / 60, 3), validation=round(plan.seconds_validation, 1))
     path = plan.write()
     runner = train(path, work_dir=work_dir, launcher=run["launcher"], seed=run["seed"], overwrite=run["overwrite"])
     plan.deadline = {}
