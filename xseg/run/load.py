@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import math
 import os
 import sys
 import sysconfig
@@ -99,6 +101,17 @@ def without_downloads(model: dict) -> None:
             backbone.pop(key, None)
 
 
+def build_without_memory(config: dict) -> nn.Module:
+    """The model that a config's `model` describes, on the meta device: its tensors have shapes but no values.
+
+    Nothing is downloaded. The config is not changed.
+    """
+    config = copy.deepcopy(config)
+    without_downloads(config)
+    with torch.device("meta"), _Budget(math.inf):
+        return MODELS.build(config)
+
+
 def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
     weights = source or cfg.get("weights")
     if weights and not isinstance(weights, Weights):
@@ -150,9 +163,9 @@ def _check_size(config: dict, weights: Weights) -> None:
 
 
 class _Budget(TorchFunctionMode):
-    """Stop building a model with ValueError after `calls` calls of torch."""
+    """Let a model be built on the meta device; stop with ValueError after `calls` calls of torch."""
 
-    def __init__(self, calls: int):
+    def __init__(self, calls: float):
         super().__init__()
         self.left = calls
 

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS
 
 from xseg.config import fill_num_classes
 from xseg.engine import latest_checkpoints
-from xseg.run.load import without_downloads
+from xseg.run.load import build_without_memory
 from xseg.run.train import train
 from xseg.study.study import Study, slug
 
@@ -146,10 +145,7 @@ def cost_of(cfg: Config) -> Cost:
 
     if "num_classes" not in cfg.model.get("head", {}):
         fill_num_classes(cfg, "train_dataloader")
-    config = cfg.model.to_dict()
-    without_downloads(config)
-    with torch.device("meta"):
-        model = MODELS.build(config)
+    model = build_without_memory(cfg.model.to_dict())
     if model.task not in ("classification", "multilabel"):
         raise ValueError(f"a study compares classifiers, but {cfg.filename} is of a {type(model).__name__}")
     parameters = sum(p.numel() for p in model.parameters())
