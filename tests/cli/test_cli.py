@@ -233,13 +233,6 @@ def test_a_truncated_image_stops_training_with_its_name(trained, tmp_path, capsy
     assert len(error.splitlines()) == 2
 
 
-def test_config_list_and_info(capsys):
-    assert main(["config", "list"]) == 0
-    assert "voc/deeplabv3plus" in capsys.readouterr().out
-    assert main(["config", "info", "quickstart", "--cfg-options", "model.backbone.depth=65"]) == 0
-    assert "depth=65" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1", 1), ("1e-3", 1e-3), ("true", True), ("None", None), ("[1, 2]", [1, 2]), ("a b", "a b"), ("x.pth", "x.pth")],

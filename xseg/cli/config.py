@@ -9,9 +9,9 @@ def add(commands) -> None:
     group = commands.add_parser("config", help="shipped configs").add_subparsers(required=True, metavar="WHAT")
     names = group.add_parser("list", help="names and titles of the shipped configs")
     names.set_defaults(run=run_list)
-    info = group.add_parser("info", help="a config as it is after inheritance and overrides, ready to be saved as one")
-    add_config_arguments(info)
-    info.set_defaults(run=run_info)
+    show = group.add_parser("show", help="the whole config after inheritance and overrides, ready to be saved as one")
+    add_config_arguments(show)
+    show.set_defaults(run=run_show)
 
 
 def run_list(arguments) -> int:
@@ -25,6 +25,6 @@ def run_list(arguments) -> int:
     return 0
 
 
-def run_info(arguments) -> int:
+def run_show(arguments) -> int:
     print(read_config(arguments).pretty_text)
     return 0

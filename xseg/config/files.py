@@ -59,7 +59,7 @@ def _read_json(path: Path) -> Config:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must hold a JSON object, got a {type(content).__name__}")
     if "_base_" in content:
-        raise ValueError(f"{path}: a JSON config has no _base_; write all of it, as `xseg config info` shows it")
+        raise ValueError(f"{path}: a JSON config has no _base_; write all of it, as `xseg config show` prints it")
     return Config(content, filename=path)
 
 
