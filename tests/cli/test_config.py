@@ -1,7 +1,11 @@
-"""`xseg config`: list, show."""
+"""`xseg config`: list, info, show."""
+
+import re
+
+import pytest
 
 from xseg.cli import main
-from xseg.config import load_config
+from xseg.config import load_config, shipped_configs
 
 
 def test_list_names_the_shipped_configs(capsys):
@@ -15,3 +19,77 @@ def test_show_prints_a_config_that_loads(capsys, tmp_path):
     (tmp_path / "saved.py").write_text(capsys.readouterr().out)
     cfg = load_config("voc/deeplabv3plus", {"train_dataloader.batch_size": 3}, backbone="xception41")
     assert load_config(tmp_path / "saved.py").to_dict() == cfg.to_dict()
+
+
+def lines(capsys, *arguments):
+    """What `xseg config info` prints: facts by label, and cells of the table by part."""
+    assert main(["config", "info", *arguments]) == 0
+    facts, _, table = capsys.readouterr().out.partition("\npart ")
+    rows = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()]
+    return dict(re.split(r"\s+", line, maxsplit=1) for line in facts.splitlines()), {row[0]: row[1:] for row in rows}
+
+
+def test_info_tells_data_schedule_and_parts(capsys, tmp_path):
+    facts, rows = lines(capsys, "quickstart", "--data-root", str(tmp_path / "none"))
+    assert facts == {
+        "config": "quickstart",
+        "title": "DeepLabv3+ on a quarter-width Xception-41, drawn shapes of 128 x 128.",
+        "task": "segmentation",
+        "data": f"Shapes in {tmp_path}/none (no such folder yet), 5 classes",
+        "schedule": "850 iterations, batches of 8 per process",
+        "images": "8 x 97 x 97 pixels, fp32",
+    }
+    assert rows["backbone.stem"] == ["16 x 49 x 49", "2", "1", "7", "1,416", "0.0033", "4.4"]
+    assert rows["head.aspp.3"][:4] == ["128 x 7 x 7", "16", "3", "1243"]  # the rate for crops of 97
+    assert rows["total"] == ["2,120,797", "0.1447", "117.4"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_info_of_the_published_sizes(capsys):
+    """54.04 and 176.85 GMAC; 54.17 and 177.10 in the paper, see tests/models/test_summary.py."""
+    _, rows = lines(capsys, "voc/deeplabv3plus")
+    assert rows["total"][1] == "54.04"
+    facts, rows = lines(capsys, "voc/deeplabv3plus_eval_os8_ms", "--size", "513", "513", "--batch", "2")
+    assert rows["total"][1] == "176.85"
+    assert facts["schedule"] == "no training; weights deeplabv3plus_xception65_voc"
+
+
+def test_info_follows_its_options(capsys):
+    facts, rows = lines(capsys, "coco/retinanet", "--schedule", "2x", "--backbone", "timm:resnet50")
+    assert facts["config"] == "coco/retinanet --backbone timm:resnet50 --schedule 2x"
+    assert facts["data"] == "CocoDetection in data/coco (no such folder yet), 80 classes as the config states"
+    assert facts["schedule"] == "180,000 iterations, batches of 16 per process"
+    assert facts["images"] == "16 x 800 x 1333 pixels, fp32"
+    assert rows["head.fpn"][:2] == ["256 x 100 x 167 … 256 x 7 x 11", "8 … 128"]
+    facts, full = lines(capsys, "quickstart", "--size", "65", "97", "--batch", "8")
+    assert facts["images"] == "8 x 65 x 97 pixels, fp32"
+    facts, half = lines(capsys, "quickstart", "--size", "65", "97", "--batch", "4", "--amp")
+    assert facts["images"] == "4 x 65 x 97 pixels, bf16"
+    assert full["total"][1] == half["total"][1]
+    assert float(half["total"][2]) == pytest.approx(float(full["total"][2]) / 4, rel=0.01)
+
+
+def test_info_without_data_assumes_a_number_of_classes(capsys):
+    for name, count in (("own/deeplabv3plus", 21), ("own/cells", 20)):
+        facts, _ = lines(capsys, name)
+        assert f"(no such folder yet), number of classes unknown without the data: {count} assumed" in facts["data"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--size", "0", "9"), "size must be a height and a width of 1 or more, got (0, 9)"),
+        (("--batch", "0"), "batch must be 1 or more, got 0"),
+    ],
+)
+def test_info_refuses_empty_images(options, message, capsys):
+    assert main(["config", "info", "quickstart", *options]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped_configs())
+def test_info_of_every_shipped_config(name, capsys):
+    facts, rows = lines(capsys, name)
+    assert facts["title"] and facts["task"] and facts["schedule"]
+    assert float(rows["total"][1]) > 0 and float(rows["total"][2].replace(",", "")) > 0

@@ -9,6 +9,14 @@ def add(commands) -> None:
     group = commands.add_parser("config", help="shipped configs").add_subparsers(required=True, metavar="WHAT")
     names = group.add_parser("list", help="names and titles of the shipped configs")
     names.set_defaults(run=run_list)
+    info = group.add_parser("info", help="data, schedule, and a table of the model: sizes, parameters, cost and memory")
+    add_config_arguments(info)
+    info.add_argument(
+        "--size", nargs=2, type=int, metavar=("H", "W"), help="of the images in pixels (default: the training crop)"
+    )
+    info.add_argument("--batch", type=int, metavar="N", help="images in a batch (default: the config's)")
+    info.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
+    info.set_defaults(run=run_info)
     show = group.add_parser("show", help="the whole config after inheritance and overrides, ready to be saved as one")
     add_config_arguments(show)
     show.set_defaults(run=run_show)
@@ -22,6 +30,15 @@ def run_list(arguments) -> int:
     for name, path in configs.items():
         title = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
         print(f"{name:{width}}  {title}")
+    return 0
+
+
+def run_info(arguments) -> int:
+    from xseg.run.config_info import config_info
+
+    options = {"--backbone": arguments.backbone, "--schedule": arguments.schedule}
+    name = " ".join([arguments.config, *(f"{key} {value}" for key, value in options.items() if value)])
+    config_info(read_config(arguments), name, arguments.size, arguments.batch, arguments.amp).print()
     return 0
 
 
