@@ -313,6 +313,8 @@ def test_a_config_of_ones_own_inherits_by_name(tmp_path):
     assert cfg.train_dataloader.dataset.root == cfg.val_dataloader.dataset.root == "cells"
     assert cfg.param_scheduler[-1].end == 41 and config_name(cfg) == "cells"
     assert "read_base" not in cfg.pretty_text  # which a training writes to its work dir
+    (tmp_path / "saved.py").write_text(cfg.pretty_text)
+    assert load_config(tmp_path / "saved.py").to_dict() == cfg.to_dict()
     own.write_text('_base_ = "own/retinanet"\ntrain_dataloader = dict(batch_sise=2)\n')
     with pytest.raises(KeyError, match=r"cells.py: unknown key train_dataloader.batch_sise; did you mean 'batch_size'"):
         load_config(own)

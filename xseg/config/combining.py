@@ -88,4 +88,6 @@ def _inherit(path: Path) -> Config:
     cfg = combined(changes.pop("base"), **options)
     changes = {key: value for key, value in changes.items() if not isinstance(value, type)}
     cfg.merge_from_dict(changes)
-    return Config(cfg._to_lazy_dict(), filename=path)  # without the names that the shipped config imports
+    own = Config(cfg._cfg_dict, filename=path)
+    object.__setattr__(own, "_imported_names", cfg._imported_names)  # or the classes would be printed as its values
+    return own
