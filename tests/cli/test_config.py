@@ -1,4 +1,4 @@
-"""`xseg config`: list, info, show."""
+"""`xseg config`: list, info, show, new."""
 
 import re
 
@@ -93,3 +93,63 @@ def test_info_of_every_shipped_config(name, capsys):
     facts, rows = lines(capsys, name)
     assert facts["title"] and facts["task"] and facts["schedule"]
     assert float(rows["total"][1]) > 0 and float(rows["total"][2].replace(",", "")) > 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(base="coco/retinanet", data_root="data/coco 2"),
+        dict(base="own/deeplabv3plus", data_root='a "quoted" \\ folder', backbone="timm:resnet18"),
+        dict(base="coco/mask_rcnn", data_root="/data", backbone="xception41@0.5", schedule="2x"),
+        dict(base="voc/deeplabv3plus_eval", data_root="VOC2012"),
+        dict(base="imagenet/xception65"),
+    ],
+)
+def test_a_new_config_equals_the_command_line(options, tmp_path, monkeypatch, capsys):
+    """From the folder that it was written in, and from another one."""
+    base, data_root = options["base"], options.get("data_root")
+    flags = [f"--{key}={value}" for key, value in options.items() if key not in ("base", "data_root")]
+    flags += [f"--data={data_root}"] if data_root else []
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", "new", "my own.py", "--from", base, *flags]) == 0
+    path = tmp_path / "my own.py"
+    assert len(path.read_text().splitlines()) <= 15
+    task = "eval" if base.endswith("eval") else "train"
+    command = f"xseg {task} 'my own.py'"
+    if base == "imagenet/xception65":
+        command = "xseg predict xception65_imagenet IMAGE… --config 'my own.py'"
+    assert command in capsys.readouterr().out and command in path.read_text()
+    (tmp_path / "elsewhere").mkdir()
+    expected = load_config(**{("config" if key == "base" else key): value for key, value in options.items()})
+    for place, name in ((tmp_path, "my own.py"), (tmp_path / "elsewhere", path)):
+        monkeypatch.chdir(place)
+        assert load_config(name).pretty_text == expected.pretty_text
+        assert main(["config", "show", str(name)]) == 0
+        assert capsys.readouterr().out == expected.pretty_text + "\n"
+
+
+def test_an_old_name_becomes_the_present_one(tmp_path):
+    with pytest.warns(FutureWarning, match="is now 'coco/fcos --backbone xception41 --schedule 2x'"):
+        assert main(["config", "new", f"{tmp_path}/my.py", "--from", "fcos_xception41_coco_2x"]) == 0
+    lines = (tmp_path / "my.py").read_text().splitlines()
+    assert lines[3:6] == ['_base_ = "coco/fcos"', 'backbone = "xception41"', 'schedule = "2x"']
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "message"),
+    [
+        ("there.py", ["--from", "coco/retinanet"], "there.py is there already; remove it, or choose another name"),
+        ("my.py", ["--from", "coco/retinnet"], "no config 'coco/retinnet'; did you mean 'coco/retinanet'?"),
+        ("my.py", ["--from", "there.py"], "by its name (`xseg config list`), got the file 'there.py'"),
+        ("my.py", ["--from", "coco/fcos", "--backbone", "xception56"], "no backbone 'xception56'; did you mean"),
+        ("my.py", ["--from", "coco/fcos", "--schedule", "3x"], "no schedule '3x'; there are 1x, 2x"),
+        ("my.json", ["--from", "coco/fcos"], "a config must be a .py file, got 'my.json'"),
+    ],
+)
+def test_new_refuses_and_writes_nothing(name, flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.py").write_text("mine = 1\n")
+    assert main(["config", "new", name, *flags]) == 1
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.py"]
+    assert (tmp_path / "there.py").read_text() == "mine = 1\n"

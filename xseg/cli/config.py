@@ -2,7 +2,7 @@
 
 import ast
 
-from xseg.cli.options import add_config_arguments, read_config
+from xseg.cli.options import add_combination_arguments, add_config_arguments, read_config
 
 
 def add(commands) -> None:
@@ -20,6 +20,12 @@ def add(commands) -> None:
     show = group.add_parser("show", help="the whole config after inheritance and overrides, ready to be saved as one")
     add_config_arguments(show)
     show.set_defaults(run=run_show)
+    new = group.add_parser("new", help="write a short config of your own that inherits from a shipped one")
+    new.add_argument("path", metavar="FILE.py")
+    new.add_argument("--from", dest="base", required=True, metavar="NAME", help="of a shipped config")
+    new.add_argument("--data", "--data-root", dest="data_root", metavar="DIR", help="where the data set lies")
+    add_combination_arguments(new)
+    new.set_defaults(run=run_new)
 
 
 def run_list(arguments) -> int:
@@ -44,4 +50,13 @@ def run_info(arguments) -> int:
 
 def run_show(arguments) -> int:
     print(read_config(arguments).pretty_text)
+    return 0
+
+
+def run_new(arguments) -> int:
+    from xseg.config.writing import write_config
+
+    path, base, data_root = arguments.path, arguments.base, arguments.data_root
+    command = write_config(path, base, data_root, arguments.backbone, arguments.schedule)
+    print(f"{path}: inherits from {base}; run it by\n{command}")
     return 0

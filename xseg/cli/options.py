@@ -12,11 +12,15 @@ from xseg.deploy.backends import PRECISIONS
 
 def add_config_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", metavar="CONFIG", help="path, or name of a shipped config (`xseg config list`)")
+    add_combination_arguments(command)
+    add_override_arguments(command)
+
+
+def add_combination_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backbone", metavar="B", help="another: xception41, xception65@0.5 (width), timm:resnet50, smp:mit_b0"
     )
     command.add_argument("--schedule", metavar="S", help="another length: 1x, 2x, 30k, 90k, …")
-    add_override_arguments(command)
 
 
 def add_override_arguments(command: argparse.ArgumentParser) -> None:
