@@ -60,7 +60,9 @@ def test_info_follows_its_options(capsys):
     assert facts["data"] == "CocoDetection in data/coco (no such folder yet), 80 classes as the config states"
     assert facts["schedule"] == "180,000 iterations, batches of 16 per process"
     assert facts["images"] == "16 x 800 x 1333 pixels, fp32"
-    assert rows["head.fpn"][:2] == ["256 x 100 x 167 … 256 x 7 x 11", "8 … 128"]
+    assert rows["head.fpn"][:2] == ["256 x 100 x 167 … 7 x 11", "8 … 128"]
+    facts, _ = lines(capsys, "shapes/joint")
+    assert facts["images"].endswith("512 x 512 pixels, fp32; size assumed, the config states none (--size sets one)")
     facts, full = lines(capsys, "quickstart", "--size", "65", "97", "--batch", "8")
     assert facts["images"] == "8 x 65 x 97 pixels, fp32"
     facts, half = lines(capsys, "quickstart", "--size", "65", "97", "--batch", "4", "--amp")

@@ -20,7 +20,7 @@ from xseg.run.load import build_without_memory
 
 DEFAULT_HW = (512, 512)  # of a config that states no size of images
 ASSUMED_CLASSES = 20  # of data that are not at hand and have no standard classes
-COLUMNS = ("part", "output", "stride", "dilation", "receptive field", "parameters", "GMAC", "MiB")
+COLUMNS = ("part", "output", "stride", "dilation", "field", "parameters", "GMAC", "MiB")
 PRECISIONS = {None: torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -70,7 +70,9 @@ def config_info(
     data = _fill_classes(cfg)
     fill_context(cfg)
     model = build_without_memory(cfg.model.to_dict())
-    size_hw = tuple(size_hw or training_crop(cfg) or _size_for_prediction(model))
+    size_hw = size_hw or training_crop(cfg) or _size_for_prediction(model)
+    assumed = "" if size_hw else "; size assumed, the config states none (--size sets one)"
+    size_hw = tuple(size_hw or DEFAULT_HW)
     batch = batch or (cfg.get("train_dataloader") or {}).get("batch_size", 1)
     amp = amp or _amp(cfg)
     summary = summarize(model, size_hw, batch, PRECISIONS[amp])
@@ -80,7 +82,7 @@ def config_info(
         ("task", model.task),
         ("data", data),
         ("schedule", _schedule(cfg)),
-        ("images", f"{batch} x {size_hw[0]} x {size_hw[1]} pixels, {amp or 'fp32'}"),
+        ("images", f"{batch} x {size_hw[0]} x {size_hw[1]} pixels, {amp or 'fp32'}{assumed}"),
     ]
     return Info([fact for fact in facts if fact[1]], _table(summary), _notes(summary, batch, amp or "fp32"))
 
@@ -138,10 +140,10 @@ def _amp(cfg: Config) -> str | None:
     return amp if amp in PRECISIONS else None
 
 
-def _size_for_prediction(model: nn.Module) -> Sequence[int]:
+def _size_for_prediction(model: nn.Module) -> Sequence[int] | None:
     if model.task in ("classification", "multilabel"):
         return (model.crop_size, model.crop_size)
-    return (model.size if model.finds_objects else None) or DEFAULT_HW
+    return model.size if model.finds_objects else None
 
 
 def _table(summary: Summary) -> Table:
@@ -153,7 +155,7 @@ def _cells(part: Part) -> tuple[str, ...]:
     dilation = part.dilation_hw and _pixels(part.dilation_hw)
     return (
         part.name,
-        _range(" x ".join(map(str, one.shape)) for one in part.maps),
+        _outputs([one.shape for one in part.maps]),
         _range(_pixels(one.stride_hw) for one in part.maps),
         dilation or "",
         _range(_pixels(one.field_hw) for one in part.maps),
@@ -161,6 +163,13 @@ def _cells(part: Part) -> tuple[str, ...]:
         "-" if part.gmac is None else f"{part.gmac:,.2f}" if part.gmac >= 1 else f"{part.gmac:.4f}",
         "-" if part.mib is None else f"{part.mib:,.1f}",
     )
+
+
+def _outputs(shapes: Sequence[tuple[int, ...]]) -> str:
+    """The shape of one level, or the first level's and the last one's size, if their channels are the same."""
+    if len({shape[:1] for shape in shapes}) == 1:
+        shapes = [shapes[0], *(shape[1:] for shape in shapes[1:] if shape != shapes[0])]
+    return _range(" x ".join(map(str, shape)) for shape in shapes)
 
 
 def _range(texts) -> str:
@@ -179,8 +188,8 @@ def _pixels(pair: Sequence[float]) -> str:
 
 def _notes(summary: Summary, batch: int, precision: str) -> list[str]:
     notes = [
-        "output: channels x height x width. stride, receptive field: in pixels of the image; '-' where unlimited, as "
-        "after global pooling, or not followed, as through attention.",
+        "output: channels x height x width. field: receptive field. It and the stride are in pixels of the image; '-' "
+        "where unlimited, as after global pooling, or not followed, as through attention.",
         "GMAC: 10^9 multiply-adds of convolutions and matrix products, for one image.",
         f"MiB: what autograd keeps of a training forward for the backward pass, batch {batch}, {precision}, without "
         "losses; memory that several parts keep counts at the first.",
