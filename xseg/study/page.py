@@ -1,30 +1,24 @@
-"""What stands in a study's folder in the end: study.json, study.md, its plots, and index.html with all of it."""
+"""The files of a finished study: study.json, study.md, the plots, and index.html, which holds all of them."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from xseg.study.plots import draw_plots
 from xseg.study.report import cells, columns, headline, markdown, remarks, report_of
 from xseg.study.running import Result
 from xseg.study.study import Study
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1 { font-size: 1.5rem; line-height: 1.25 } h2 { font-size: 1.1rem; margin-top: 2rem }
-.source, figcaption { color: #555; font-size: .9rem } figure { margin: 1.5rem 0 } img { max-width: 100% }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left }
-"""
+TEMPLATE = "page.html.jinja"
 
 
 def write_report(study: Study, results: Sequence[Result], out: Path) -> list[str]:
-    """Write everything to `out`; returns the names of the files."""
+    """Write all files of the report to `out` and return their names."""
     report = report_of(study, results)
     (out / "study.json").write_text(json.dumps(report, indent=1))
     (out / "study.md").write_text(markdown(report), encoding="utf-8")
@@ -34,38 +28,34 @@ def write_report(study: Study, results: Sequence[Result], out: Path) -> list[str
 
 
 def page(report: dict, plots: Mapping[str, str], folder: Path) -> str:
-    """HTML with the pictures inside, so that the one file can be sent."""
-    settings = [[row["variant"], _overrides(row["overrides"])] for row in report["rows"]]
-    runs = [
-        [row["variant"], str(run["seed"]), run["diverged"] or f"{run['profile'][-1][report['metric']]:.2f}"]
-        for row in report["rows"]
-        for run in row["runs"]
-    ]
-    pictures = [
-        f'<figure><img alt="{escape(title)}" src="data:image/png;base64,{_base64(folder / f"{name}.png")}">'
-        f"<figcaption>{escape(title)}</figcaption></figure>"
-        for name, title in plots.items()
-    ]
-    parts = [
-        f"<h1>{escape(report['title'])}</h1>",
-        f'<p class="source">{escape(headline(report))}</p>',
-        _table(columns(report), [cells(row) for row in report["rows"]]),
-        "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in remarks(report)) + "</ul>",
-        *pictures,
-        "<h2>Every run</h2>",
-        _table(["variant", "seed", columns(report)[4]], runs),
-        "<h2>What a variant changes</h2>",
-        _table(["variant", "settings"], settings),
-        f"<p>All variants: {escape(_overrides(report['options']))}.</p>" if report["options"] else "",
-    ]
-    head = f'<meta charset="utf-8"><title>{escape(report["title"])}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    """One self-contained HTML page.
 
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    Args:
+        plots: name -> title; each is embedded from `folder`/NAME.png.
+    """
+    environment = Environment(
+        loader=PackageLoader("xseg", "study"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE).render(
+        title=report["title"],
+        headline=headline(report),
+        columns=columns(report),
+        rows=[cells(row) for row in report["rows"]],
+        remarks=remarks(report),
+        plots=[{"title": title, "png": _base64(folder / f"{name}.png")} for name, title in plots.items()],
+        metric=columns(report)[4],
+        runs=[
+            [row["variant"], run["seed"], run["diverged"] or f"{run['profile'][-1][report['metric']]:.2f}"]
+            for row in report["rows"]
+            for run in row["runs"]
+        ],
+        settings=[[row["variant"], _overrides(row["overrides"])] for row in report["rows"]],
+        options=_overrides(report["options"]) if report["options"] else "",
+    )
 
 
 def _overrides(options: Mapping) -> str:
