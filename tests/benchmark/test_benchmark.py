@@ -1,4 +1,4 @@
-"""The benchmark runs, checks what it compares, and writes its tables. No time is asserted."""
+"""The benchmark runs, compares outputs before timing, and writes its tables. No time is asserted."""
 
 import json
 from functools import partial
@@ -67,12 +67,12 @@ def test_curves(report):
     for what in ("mIoU", "COCO's numbers of boxes"):
         assert (f"images of an evaluation, {what}", "ours", 2) in points
     height, width, _ = cv2.imread(str(out / "growth.png")).shape
-    assert height > width  # five groups below one another
+    assert height > width  # five rows of plots
     assert "![growth](growth.png)" in (out / "benchmark.md").read_text()
 
 
 @pytest.mark.slow
-def test_files_hold_what_was_returned(report):
+def test_files_hold_the_returned_report(report):
     report, out = report
     assert json.loads((out / "benchmark.json").read_text()) == json.loads(json.dumps(report))
     text = (out / "benchmark.md").read_text()
@@ -81,15 +81,15 @@ def test_files_hold_what_was_returned(report):
 
 
 @pytest.mark.slow
-def test_threads_are_put_back(report):
+def test_the_number_of_threads_is_restored(report):
     before = torch.get_num_threads()
     benchmark(["metrics"], **{**TINY, "threads": before + 1})
     assert torch.get_num_threads() == before
 
 
 def test_a_row_by_hand():
-    """Seconds 1, 2, 3 for 4 images: median 2, quartiles 1.5 and 2.5, 2 images/s; 100 GFLOP in 2 s are half of a ceiling
-    of 100 GFLOP/s, 3 GB in 1 s are 3/4 of 4 GB/s. One image a second is half as fast."""
+    """Seconds 1, 2, 3 for 4 images: median 2, quartiles 1.5 and 2.5, 2 images/s. 100 GFLOP in 2 s are half of a ceiling
+    of 100 GFLOP/s; 3 GB in 1 s are 3/4 of 4 GB/s. One image per second is half as fast."""
     first = sections.Candidate("a", print, "g", 4, gflop=100, seconds=[3, 1, 2])
     other = sections.Candidate("b", print, "g", gbyte=3, seconds=[1, 1, 1])
     machine = {"matmul_gflops": {"float32": 100}, "copy_gbyte_s": 4}
@@ -100,14 +100,14 @@ def test_a_row_by_hand():
 
 
 def test_peak_of_a_run():
-    """64 MiB are touched while 32 MiB lie there already."""
+    """64 MiB are allocated beside 32 MiB that are already held."""
     kept = torch.ones(2**23)
     assert peak_mib(lambda: torch.ones(2**24), "cpu") == pytest.approx(64, abs=8)
     assert peak_mib(lambda: kept.add_(1), "cpu") == pytest.approx(0, abs=8)
 
 
-def test_engines_in_processes_of_their_own():
-    with pytest.raises(ValueError, match="the benchmark's process for nothing has ended; what it said stands above"):
+def test_engines_run_in_their_own_processes():
+    with pytest.raises(ValueError, match="the benchmark's process for nothing has ended; see its output above"):
         Process("nothing", partial(int, "no number"), (1, 3, 32, 32))
     process = Process("smp", partial(smp_alone, 41), (1, 3, 32, 32))
     assert process.names == [("smp", "fp32")]
@@ -118,7 +118,7 @@ def test_engines_in_processes_of_their_own():
 
 @pytest.mark.slow
 def test_whole_benchmark(tmp_path):
-    """Minutes: compiled forms and engines, which --quick leaves out, and programs that start anew."""
+    """Takes minutes: also compiled networks and engines, which --quick leaves out, and new Python processes."""
     sections = benchmark(out=tmp_path, **{**TINY, "quick": False})["sections"]
     assert sections.keys() == SECTIONS.keys()
     names = {row["name"] for section in sections.values() for row in section["rows"]}
@@ -126,15 +126,15 @@ def test_whole_benchmark(tmp_path):
     assert {"the bare network", "xseg predict", "xseg --help", "and xseg"} < names
     assert "smp, eager in a process of its own, fp32" in names
     for package, engine in (("openvino", "OpenVINO"), ("onnxruntime", "ONNX Runtime")):
-        found = all(map(find_spec, (package, "onnx", "onnxscript")))
-        assert found == ({f"smp, {engine}, fp32", f"ours, {engine}, fp32"} < names)
+        available = all(map(find_spec, (package, "onnx", "onnxscript")))
+        assert available == ({f"smp, {engine}, fp32", f"ours, {engine}, fp32"} < names)
 
 
 def test_flop_of_the_published_size():
-    """DeepLabv3+ X-65 at 513 x 513, output stride 16: 54.17 GMAC, 2 operations each."""
+    """DeepLabv3+ X-65 at 513 x 513 and output stride 16 has 54.17 GMAC of 2 operations each."""
     with torch.device("meta"):
         net, images = our_deeplab(65).eval(), torch.empty(1, 3, 513, 513)
-    net.head.align_corners = True  # or 513 pixels would be padded to 528
+    net.head.align_corners = True  # False pads 513 pixels to 528
     assert count_gflop(net, images) == pytest.approx(2 * 54.17, rel=0.02)
 
 
@@ -148,7 +148,7 @@ def test_outputs_that_differ_stop_the_benchmark():
 
 def test_wrong_counts_stop_the_benchmark(monkeypatch):
     monkeypatch.setattr(metrics, "confusion_matrix", lambda *_: torch.zeros(19, 19, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"the counts of torch.histc are not ours"):
+    with pytest.raises(ValueError, match=r"the counts of torch.histc differ from ours"):
         benchmark(["metrics"], **TINY)
 
 
@@ -164,9 +164,9 @@ def test_peers_that_are_not_installed_are_named(monkeypatch):
     ("options", "message"),
     [
         ({"sections": ["speed"]}, "sections must be of inference"),
-        ({"size": 33}, "size must be a multiple of 16 from 32 on"),
-        ({"size": 0}, "size must be a multiple of 16 from 32 on"),
-        ({"rounds": 0}, "rounds at least 1, got 32 and 0"),
+        ({"size": 33}, "size must be a multiple of 16, at least 32"),
+        ({"size": 0}, "size must be a multiple of 16, at least 32"),
+        ({"rounds": 0}, "rounds at least 1; got 32 and 0"),
     ],
 )
 def test_wrong_arguments(options, message):
@@ -174,7 +174,7 @@ def test_wrong_arguments(options, message):
         benchmark(**{**TINY, **options})
 
 
-def test_the_command_knows_every_section():
+def test_the_command_offers_every_section():
     assert build_parser().parse_args(["benchmark", "--sections", *SECTIONS]).sections == [*SECTIONS]
     assert set(QUICK) < set(SECTIONS)
 

@@ -1,7 +1,7 @@
-"""`xseg benchmark`: ours beside what a user would run instead: one process, the same input, the same threads, in turn.
+"""`xseg benchmark` times our code beside the libraries that a user could take instead, on equal inputs and threads.
 
-Candidates of a section run one after the other, round after round, so that whatever else the machine does falls on
-all of them; before that, outputs that should agree are compared.
+The candidates of a section take turns, round after round, so that other load on the machine slows all of them alike.
+Outputs that should agree are compared before anything is timed.
 """
 
 from xseg.benchmark.report import print_report

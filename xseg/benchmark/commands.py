@@ -1,4 +1,4 @@
-"""Whole commands: `xseg predict` beside its bare network, and how long it takes until a program has started."""
+"""Whole commands: `xseg predict` beside its bare network, and the start-up time of programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xseg.run.predict import predict
 
 
 def predicting(plan: Scale) -> Section:
-    """From JPEG files to masks, coloured masks and overlays on disk, and the bare network on as many images."""
+    """`xseg predict` from JPEG files to masks, coloured masks and overlays; the bare network on as many images."""
     folder, section = tempfile.TemporaryDirectory(prefix="xseg-benchmark-"), Section([], rounds=2)
     section.closing.append(folder.cleanup)
     scenes, out = Path(folder.name) / "scenes", Path(folder.name) / "out"
@@ -28,7 +28,7 @@ def predicting(plan: Scale) -> Section:
     for precision in ("fp32", "bf16"):
         net = our_deeplab(plan.depth).eval().to(plan.device).deploy(precision)
         net.classes = tuple(map(str, range(net.num_classes)))
-        without_grad(net, image)  # its kernels are chosen
+        without_grad(net, image)  # the first call chooses the kernels
         group = f"{plan.predicted} images of {plan.size} px, deployed {precision}"
         forms = {"the bare network": partial(bare, net, image, len(files))}
         forms["xseg predict"] = partial(to_files, net, files, out)
@@ -48,7 +48,7 @@ def to_files(net: nn.Module, files: list[Path], out: Path) -> None:
 
 
 def starting(plan: Scale) -> Section:
-    """New processes of this Python."""
+    """Time of new Python processes: the command's help, and the imports."""
     section = Section([])
     forms = {
         "xseg --help": ["-m", "xseg", "--help"],

@@ -1,7 +1,7 @@
-"""The data pipeline of training: from files to samples that are scaled, cropped and flipped.
+"""The data pipeline of training: read files, then scale, crop and flip the samples.
 
-torchvision's preset normalises in the loader's worker. Ours leaves uint8 for the device to normalise; a row says what
-it takes where the device is this CPU.
+torchvision's preset normalises in the loader's worker. Ours returns uint8, and the device normalises. One row adds
+the time of our normalisation on the CPU.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ SCALES = (0.5, 2.0)
 
 
 def data(plan: Scale) -> Section:
-    """Drawn scenes in JPEG, crops of the benchmark's size, in one thread; ours also from a decoded cache."""
-    section = Section([], threads=1)  # as in a worker of a loader
+    """Crops of the benchmark's size from JPEG files of drawn scenes, in one thread; ours also from a decoded cache."""
+    section = Section([], threads=1)  # as a worker of a data loader has
     folder = tempfile.TemporaryDirectory(prefix="xseg-benchmark-")
     section.closing.append(folder.cleanup)
     for size_hw in plan.sources_hw:
@@ -35,7 +35,7 @@ def data(plan: Scale) -> Section:
             for cache in (None, root / "cache")
         )
         for index in range(plan.samples):
-            cached[index]  # decoded before the clock starts
+            cached[index]  # fills the cache before timing
         forms = {
             "torchvision's reference preset": reference_preset(ours.pairs, size_hw[0], plan.size),
             "ours": loaded(ours),
@@ -64,7 +64,7 @@ def normalised(dataset: VOC) -> Callable[[int], dict]:
 
 
 def reference_preset(pairs: list, height: int, crop: int) -> Callable[[int], tuple]:
-    """torchvision/references/segmentation/presets.py in its faster form, with tv_tensors, which decodes by Pillow."""
+    """torchvision/references/segmentation/presets.py, which decodes by Pillow, in its faster form with tv_tensors."""
     from PIL import Image
     from torchvision import tv_tensors
     from torchvision.transforms import v2

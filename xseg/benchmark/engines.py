@@ -1,6 +1,6 @@
-"""Candidates in processes of their own, a process an engine: the threads of two engines disturb one another in one.
+"""Inference engines as candidates, each in its own process, since threads of two engines disturb each other in one.
 
-A process waits asleep until it is its turn.
+A process sleeps until its turn comes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Nets = dict[tuple[str, str], Callable[[Tensor], object]]  # (library, precision)
 
 
 def smp_alone(depth: int) -> Nets:
-    """As in a program of its own, where malloc gives freed memory back; where `xseg` computes, it keeps it."""
+    """smp's network as a program without `xseg` runs it: malloc returns freed memory, which `xseg` keeps."""
     net = smp_deeplab(depth).eval()
     return {("smp", "fp32"): partial(without_grad, net)}
 
@@ -46,7 +46,7 @@ PACKAGES = {"OpenVINO": BACKENDS["openvino"].packages, "ONNX Runtime": BACKENDS[
 
 
 def add_engines(section: Section, group: str, gflop: dict[str, float], plan: Scale) -> None:
-    """smp's network and ours on every engine that is installed."""
+    """Add smp's network and ours on every installed engine."""
     if plan.device != "cpu":
         section.left_out.append("OpenVINO and ONNX Runtime (for a CPU only)")
         add_gpu_engines(section, group, gflop, plan)
@@ -65,7 +65,7 @@ def add_engines(section: Section, group: str, gflop: dict[str, float], plan: Sca
 
 
 def add_gpu_engines(section: Section, group: str, gflop: dict[str, float], plan: Scale) -> None:
-    """In this process: the GPU does one after another."""
+    """Add the engines of a GPU, in this process: the GPU runs one network after the other."""
     images = torch.rand(plan.images, 3, plan.size, plan.size, device=plan.device)
     for backend, row in BACKENDS.items():
         if row.device != plan.device or not all([installed(package, section) for package in row.packages]):
@@ -83,11 +83,17 @@ def add_gpu_engines(section: Section, group: str, gflop: dict[str, float], plan:
 
 
 class Process:
-    """Networks in a process of their own, which runs one of them at a time on one batch of noise."""
+    """A child process that builds networks and runs one of them at a time on one batch of noise.
 
-    def __init__(self, what: str, build: Callable[[], Nets], shape: tuple[int, ...]):
+    Args:
+        engine: name of the engine, for error messages.
+        build: runs in the child.
+        shape: (N, 3, H, W) of the batch.
+    """
+
+    def __init__(self, engine: str, build: Callable[[], Nets], shape: tuple[int, ...]):
         context = multiprocessing.get_context("spawn")
-        self.what, (self.connection, other) = what, context.Pipe()
+        self.engine, (self.connection, other) = engine, context.Pipe()
         arguments = (other, build, shape, torch.get_num_threads())
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
@@ -107,12 +113,12 @@ class Process:
                 self.connection.send(question)
             return self.connection.recv()
         except (EOFError, OSError):
-            raise ValueError(f"the benchmark's process for {self.what} has ended; what it said stands above") from None
+            raise ValueError(f"the benchmark's process for {self.engine} has ended; see its output above") from None
 
 
 @torch.no_grad()
 def serve(connection: Connection, build: Callable[[], Nets], shape: tuple[int, ...], threads: int) -> None:
-    """What such a process does until the other end is closed."""
+    """The loop of the child process: run the networks it is asked for until the connection is closed."""
     torch.set_num_threads(threads)
     images, nets = torch.rand(shape), build()
     connection.send(list(nets))
@@ -126,9 +132,9 @@ def serve(connection: Connection, build: Callable[[], Nets], shape: tuple[int, .
 
 
 def _exported(depth: int, engine: Callable, precisions: tuple[str, ...], device: str = "cpu") -> Nets:
-    """smp's network by the export that PyTorch offers, of any size; for a GPU in the types that it computes in."""
+    """smp's network in an engine, exported by PyTorch with free sizes; for a GPU in the type that it computes in."""
     nets: Nets = {}
-    written = None  # the type of the file
+    written = None  # dtype of the file
     with tempfile.TemporaryDirectory(prefix="xseg-benchmark-") as folder:
         path = Path(folder) / "smp.onnx"
         for precision in precisions:
@@ -141,7 +147,7 @@ def _exported(depth: int, engine: Callable, precisions: tuple[str, ...], device:
 
 
 class InType(nn.Module):
-    """A network that computes in a type, of images and with logits in float32."""
+    """A network that takes and returns float32 and computes in another dtype."""
 
     def __init__(self, net: nn.Module, dtype: torch.dtype):
         super().__init__()

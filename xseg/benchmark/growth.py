@@ -1,4 +1,4 @@
-"""How time and memory grow: with the side of the image, the batch, the classes, and the images of an evaluation."""
+"""How time and memory grow with the image's side, the batch, the classes, and the images of an evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xseg.models.losses import weighted_losses
 
 
 def growth(plan: Scale) -> Section:
-    """One curve a candidate: DeepLabv3+ over sides and batches, the loss over classes, evaluation over images."""
+    """One curve per candidate: DeepLabv3+ over sides and batches, the loss over classes, evaluation over images."""
     section = Section([], rounds=3)
     nets = {"smp DeepLabV3Plus": smp_deeplab(plan.depth), "ours, deployed": our_deeplab(plan.depth)}
     nets = {name: net.eval().to(plan.device) for name, net in nets.items()}
@@ -56,15 +56,15 @@ def tiled_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def evaluate_masks(images: int, size_hw: tuple[int, int]) -> dict:
-    """mIoU of that many random masks of 19 classes, each forgotten as soon as it is counted."""
+    """mIoU of `images` random masks of 19 classes; no mask is kept after it is counted."""
     generator, metric = torch.Generator().manual_seed(0), SegmentationMetric()
     metric.dataset_meta = {"classes": CITYSCAPES_CLASSES}
     for _ in range(images):
-        truth, found = torch.randint(0, 19, (2, *size_hw), generator=generator, dtype=torch.uint8)
-        metric.process({"samples": [{"mask": truth}]}, [{"mask": found}])
+        truth, prediction = torch.randint(0, 19, (2, *size_hw), generator=generator, dtype=torch.uint8)
+        metric.process({"samples": [{"mask": truth}]}, [{"mask": prediction}])
     return metric.evaluate(images)
 
 
 def evaluate_boxes(images: int) -> dict:
-    """Of that many images with 100 random boxes each, which are kept until the end: precision is of all together."""
+    """COCO's numbers of `images` images with 100 random boxes each; AP needs all boxes, so all are kept to the end."""
     return coco_scores(random_entries(images), 80).numbers

@@ -1,4 +1,4 @@
-"""Inference: our forms of DeepLabv3+ beside other libraries' networks and engines; trunks, classifiers, detectors."""
+"""Inference: our DeepLabv3+, trunks, classifiers and detectors beside the networks and engines of other libraries."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from xseg.benchmark.timing import count_gflop
 from xseg.models import Detector, Segmentor
 from xseg.weights.maps.timm import MAPS
 
-FAINT = 0.009  # below what classifiers as initialised give
+FAINT = 0.009  # score threshold; classifiers with initial weights give more
 
 
 def inference(plan: Scale) -> Section:
-    """A batch of images through networks; the first of every group is another library's, run as its users do."""
+    """Forward passes of a batch; the first of every group is another library's network, as its users run it."""
     section = Section([])
     images = torch.rand(plan.images, 3, plan.size, plan.size, device=plan.device)
     segmentation(section, images, plan)
@@ -50,7 +50,7 @@ def add(
 
 
 def add_forms(section: Section, group: str, name: str, net: nn.Module, images: Tensor, plan: Scale) -> None:
-    """Eager and, where time is left for it, compiled."""
+    """Add the eager network and, if the scale says so, the compiled one."""
     gflop = count_gflop(net, images)
     add(section, group, name, net, images, gflop)
     if plan.compiled:
@@ -58,8 +58,8 @@ def add_forms(section: Section, group: str, name: str, net: nn.Module, images: T
 
 
 def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
-    """DeepLabv3+ Xception-65 at output stride 16 in its forms, smp's, and torchvision's DeepLabv3, to logits; the first
-    two to labels as well."""
+    """Our DeepLabv3+ (output stride 16) in all its forms, smp's, and torchvision's DeepLabv3, up to the logits; ours
+    and smp's also up to the labels."""
     group = f"segmentation, {plan.size} px"
     theirs = smp_deeplab(plan.depth).eval().to(plan.device)
     narrow = smp_deeplab(plan.depth).eval().to(plan.device, torch.bfloat16)
@@ -84,7 +84,7 @@ def segmentation(section: Section, images: Tensor, plan: Scale) -> None:
     resnet = torchvision_deeplab().eval().to(plan.device)
     add_forms(section, group, "torchvision deeplabv3_resnet101, OS 8", resnet, images, plan)
 
-    group = f"labels, {plan.size} px"  # a class for every pixel, which is what `xseg predict` asks for
+    group = f"labels, {plan.size} px"  # a class for every pixel, as `xseg predict` needs it
     theirs, narrow = Argmax(theirs), Argmax(narrow)
     add(section, group, "smp DeepLabV3Plus, argmax", theirs, images, work)
     if plan.compiled:
@@ -100,7 +100,7 @@ def our_labels(net: Segmentor, images: Tensor) -> Tensor:
 
 
 class Argmax(nn.Module):
-    """A network that gives logits, and what its users write behind it."""
+    """The class of every pixel by `argmax(1)`, which users of such a network write themselves."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -111,7 +111,7 @@ class Argmax(nn.Module):
 
 
 def trunks(section: Section, images: Tensor, plan: Scale) -> None:
-    """timm's Xception and ours with the same weights, after comparing what they give."""
+    """timm's Xception and ours with the same weights; their features are compared first."""
     import timm
 
     theirs = timm.create_model(f"xception{plan.depth}", pretrained=False, output_stride=16, num_classes=0).eval()
@@ -127,7 +127,7 @@ def trunks(section: Section, images: Tensor, plan: Scale) -> None:
 
 
 def classifiers(section: Section, plan: Scale) -> None:
-    """The pair of the Xception paper."""
+    """Xception and Inception V3, the pair that the Xception paper compares."""
     edge = plan.classifier_size
     images = torch.rand(plan.images, 3, edge, edge, device=plan.device)
     ours, theirs = our_classifier().eval().to(plan.device), inception_v3().eval().to(plan.device)
@@ -139,7 +139,7 @@ def classifiers(section: Section, plan: Scale) -> None:
 
 
 def detection(section: Section, images: Tensor, plan: Scale) -> None:
-    """From images to boxes by ResNet-50 with a pyramid."""
+    """RetinaNet and Faster R-CNN on ResNet-50 with a feature pyramid, from images to boxes."""
     for name, (ours, theirs) in detectors(plan.size).items():
         group = f"{name} ResNet-50, {plan.size} px"
         ours, theirs = ours.eval().to(plan.device), theirs.eval().to(plan.device)
@@ -162,11 +162,12 @@ def detect(net: Detector, images: Tensor) -> list[Instances]:
 
 
 def all_scores(ours: Detector, theirs: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the surest detections of the first image: those of weights as initialised are below any usual threshold."""
-    judge, rule = getattr(theirs, "roi_heads", theirs), ours.selection
-    usual, judge.score_thresh, ours.selection = judge.score_thresh, FAINT, rule._replace(score_threshold=FAINT)
+    """Scores above `FAINT` of both detectors on the first image; initial weights reach no usual threshold."""
+    owner, selection = getattr(theirs, "roi_heads", theirs), ours.selection
+    threshold, owner.score_thresh = owner.score_thresh, FAINT
+    ours.selection = selection._replace(score_threshold=FAINT)
     scores = detect(ours, images[:1])[0].scores, without_grad(theirs, images[:1])[0]["scores"]
-    judge.score_thresh, ours.selection = usual, rule
+    owner.score_thresh, ours.selection = threshold, selection
     if not len(scores[0]):
-        raise ValueError(f"nothing scored above {FAINT}, so that nothing can be compared")
+        raise ValueError(f"no detection scores above {FAINT}, so the detectors cannot be compared")
     return scores

@@ -1,4 +1,4 @@
-"""Depthwise convolutions, as Xception has them: ours beside PyTorch's own, against the bandwidth of a copy."""
+"""Depthwise convolutions of Xception: our kernels beside PyTorch's, as shares of the bandwidth of a copy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from backbones.kernels.dispatch import has_triton
 from backbones.layers import DepthwiseConv, set_dilation
 from xseg.benchmark.sections import Candidate, Scale, Section, agreement
 
-# channels, stride of their map, stride and atrous rate of the convolution; at output stride 16
+# (channels, stride of the input map, stride and atrous rate of the convolution) at output stride 16
 LAYERS = ((128, 2, 1, 1), (256, 4, 1, 1), (728, 16, 1, 1), (728, 8, 2, 1), (1536, 16, 1, 2), (2048, 16, 1, 6))
 
 
 def kernels(plan: Scale) -> Section:
-    """Forward, and a step with both gradients, of maps in channels-last memory, in bfloat16 on a GPU."""
+    """Forward passes, and steps with both gradients, on maps in channels-last memory; bfloat16 on a GPU."""
     section, dtype = Section([]), torch.bfloat16 if plan.device == "cuda" else torch.float32
     for channels, at, stride, rate in LAYERS:
         edge = max(2, plan.size // at)
@@ -40,7 +40,7 @@ def kernels(plan: Scale) -> Section:
 
 
 def add_separable(section: Section, x: Tensor, conv: DepthwiseConv, what: str) -> None:
-    """With a 1x1 convolution to as many channels behind it, in prediction: as two kernels and as one."""
+    """Add the depthwise and a 1x1 convolution of equal width, for prediction: as two kernels and as one."""
     from backbones.kernels.separable_triton import in_two, separable
 
     n, channels, height, width = x.shape
@@ -60,6 +60,6 @@ def _forward(net: Callable[[Tensor], Tensor], weight: Tensor, x: Tensor) -> Tens
 
 
 def _step(net: Callable[[Tensor], Tensor], weight: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """Forward, and both gradients; the output stands for its own gradient."""
+    """Forward and both gradients; the output serves as its own gradient."""
     y = net(x)
     return torch.autograd.grad(y, (x, weight), y.detach())

@@ -1,4 +1,4 @@
-"""Evaluation: what counting costs."""
+"""Evaluation: the time of counting a confusion matrix and of COCO's numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xseg.evaluation.confusion import confusion_matrix
 
 
 def metrics(plan: Scale) -> Section:
-    """Counting one prediction against its mask: 19 classes, some pixels ignored. COCO's numbers of boxes."""
+    """The confusion matrix of one prediction (19 classes, some pixels ignored), and COCO's numbers of boxes."""
     generator = torch.Generator().manual_seed(0)
     truth = torch.randint(0, 20, plan.mask_hw, generator=generator).byte()
     prediction = torch.randint(0, 19, plan.mask_hw, generator=generator).byte()
@@ -43,7 +43,7 @@ def metrics(plan: Scale) -> Section:
     expected = forms["ours"]()
     for name, count in forms.items():
         if not torch.equal(count().long(), expected):
-            raise ValueError(f"metrics: the counts of {name} are not ours; nothing was timed")
+            raise ValueError(f"metrics: the counts of {name} differ from ours; nothing was timed")
         section.candidates.append(Candidate(name, count, f"a pair of {plan.mask_hw[0]} x {plan.mask_hw[1]} px"))
     section.checks.append(f"the counts of {', '.join(forms)} are equal")
     coco(section, plan)
@@ -51,7 +51,7 @@ def metrics(plan: Scale) -> Section:
 
 
 def coco(section: Section, plan: Scale) -> None:
-    """COCO's twelve numbers of boxes by the library that evaluation uses, and by the reference."""
+    """COCO's twelve numbers of boxes, by our evaluation and by pycocotools, the reference."""
     entries = random_entries(plan.detection_images)
     forms = {"pycocotools": partial(pycocotools_numbers, entries), "ours": partial(coco_scores, entries, 80)}
     ours, theirs = np.array(list(forms["ours"]().numbers.values()), float), forms["pycocotools"]()
@@ -61,11 +61,11 @@ def coco(section: Section, plan: Scale) -> None:
     group = f"COCO boxes, {plan.detection_images} images"
     for name, count in forms.items():
         section.candidates.append(Candidate(name, count, group, plan.detection_images))
-    section.checks.append(f"COCO's twelve numbers of {plan.detection_images} images x 100 detections are pycocotools'")
+    section.checks.append(f"COCO's twelve numbers equal pycocotools': {plan.detection_images} images x 100 detections")
 
 
 def pycocotools_numbers(entries: list[Entry]) -> np.ndarray:
-    """As its users run it, from the dicts that COCO's files hold."""
+    """COCO's twelve numbers, computed as users of pycocotools do: from the dicts of COCO's JSON files."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -82,7 +82,7 @@ def pycocotools_numbers(entries: list[Entry]) -> np.ndarray:
 
 
 def random_entries(count: int) -> list[Entry]:
-    """Images of 10 objects of 80 classes and 100 detections: seven near each object, the others anywhere."""
+    """`count` images with 10 objects of 80 classes and 100 detections each: 7 near each object, 30 anywhere."""
     rng = np.random.default_rng(0)
 
     def boxes(number: int) -> np.ndarray:
@@ -91,13 +91,13 @@ def random_entries(count: int) -> list[Entry]:
 
     entries = []
     for index in range(count):
-        known, labels = boxes(10), rng.integers(0, 80, 10)
-        near = known.repeat(7, 0) + rng.normal(0, 6, (70, 4))
+        objects, labels = boxes(10), rng.integers(0, 80, 10)
+        near = objects.repeat(7, 0) + rng.normal(0, 6, (70, 4))
         near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
         detections = Instances(
             np.concatenate([near, boxes(30)]),
             rng.random(100),
             np.concatenate([labels.repeat(7), rng.integers(0, 80, 30)]),
         )
-        entries.append(Entry(index, (640, 640), Truth(known, labels), detections))
+        entries.append(Entry(index, (640, 640), Truth(objects, labels), detections))
     return entries

@@ -1,4 +1,4 @@
-"""The networks that are compared, with weights as initialised."""
+"""The compared networks, with initial weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DETECTED = 91  # outputs of torchvision's detectors for COCO
 
 
 def our_deeplab(depth: int, **options) -> Segmentor:
-    """For images of k * 16 pixels, as smp's: logits are not aligned at the corners, which would want one pixel more."""
+    """DeepLabv3+ for sizes of k * 16 pixels, as smp needs them: aligned corners would need k * 16 + 1."""
     head = {"type": DeepLabV3Plus, "num_classes": NUM_CLASSES, "align_corners": False}
     return Segmentor(AlignedXception(depth, 16), head, **options)
 
@@ -33,7 +33,7 @@ def torchvision_deeplab() -> nn.Module:
 
 
 class Out(nn.Module):
-    """torchvision's networks give a dict."""
+    """The logits of a torchvision network, which returns a dict."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -44,7 +44,7 @@ class Out(nn.Module):
 
 
 def our_classifier(**options) -> Classifier:
-    """The Xception of the paper, and ImageNet's classes."""
+    """The Xception of the paper, with ImageNet's 1,000 classes."""
     return Classifier(Xception(out=("c5",)), {"type": ClassificationHead, "num_classes": 1000}, **options)
 
 
@@ -55,7 +55,7 @@ def inception_v3() -> nn.Module:
 
 
 def detectors(size: int) -> dict[str, tuple[Detector, nn.Module]]:
-    """Ours on a ResNet-50, and torchvision's of the same name, whose weights ours has."""
+    """Name -> (our detector on ResNet-50, torchvision's detector), both with the weights of torchvision's."""
     from torchvision.models import detection
 
     given = dict(weights=None, weights_backbone=None, num_classes=DETECTED, min_size=size, max_size=size)
@@ -76,8 +76,11 @@ def detectors(size: int) -> dict[str, tuple[Detector, nn.Module]]:
 
 
 def in_our_names(theirs: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """torchvision's weights in our order, where RetinaNet's last layers stand behind both towers; its background is the
-    first class and has a box of its own."""
+    """torchvision's weights under our names.
+
+    Both lists have the same order, except that ours holds RetinaNet's last layers behind both towers. torchvision's
+    Faster R-CNN has the background as its first class, with boxes of its own; ours has it last, without boxes.
+    """
     ordered = sorted(theirs.items(), key=lambda item: item[0].startswith("head.") and ".conv." not in item[0])
     renamed = {}
     for name, (their_name, value) in zip(names, ordered, strict=True):

@@ -1,4 +1,4 @@
-"""The benchmark's tables, on the screen, as JSON and as Markdown; its curves as a picture."""
+"""The benchmark's report: tables on the screen, as JSON and as Markdown, and curves as a PNG."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from xseg.evaluation.tables import Table
 
 
 def report_of(section: Section, machine: dict) -> dict:
-    """Rows of plain values: milliseconds, how many times as fast as the first of the group (in curves: the first at the
-    same place), share of a ceiling."""
+    """Plain values, one row per candidate.
+
+    `times_first` is the speed over that of the group's first candidate (in curves: the first at the same x);
+    `ceiling_percent` is the share of the machine's matmul or copy speed.
+    """
     rows, first = [], {}
     for c in section.candidates:
         low, median, high = (float(v) for v in np.percentile(c.seconds, (25, 50, 75)))
@@ -71,7 +74,7 @@ def headline(report: dict) -> str:
 
 
 def write_report(report: dict, out: Path) -> None:
-    """benchmark.json, benchmark.md with a table a group, and growth.png if there are curves."""
+    """Write benchmark.json, benchmark.md with one table per group, and growth.png if there are curves."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "benchmark.json").write_text(json.dumps(report, indent=1))
     lines = ["# xseg benchmark", "", headline(report)]
@@ -98,7 +101,7 @@ def notes(section: dict) -> list[str]:
 
 
 def draw_curves(groups: dict[str, list[dict]], path: Path) -> None:
-    """A row of the picture a group: time above its axis on the left, memory on the right, a line a candidate."""
+    """A PNG with one row per group, time on the left and peak memory on the right, and one line per candidate."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.1 * len(groups)), dpi=110, layout="constrained")
@@ -116,7 +119,7 @@ def draw_curves(groups: dict[str, list[dict]], path: Path) -> None:
 
 
 def plain_axes(axes) -> None:
-    """Light grid, and no frame at the top and on the right."""
+    """Draw a light grid, and no frame at the top and on the right."""
     axes.grid(True, color="#dddddd", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

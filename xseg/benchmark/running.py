@@ -1,4 +1,4 @@
-"""The sections of a benchmark, one after the other, on one machine."""
+"""Run the sections of a benchmark one after the other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECTIONS: dict[str, Callable[[Scale], Section]] = {
     "growth": growth,
     "start": starting,
 }
-QUICK = ("inference", "train", "data", "metrics")  # the sections of two minutes
+QUICK = ("inference", "train", "data", "metrics")  # about two minutes in all
 
 
 def benchmark(
@@ -44,14 +44,16 @@ def benchmark(
     out: str | PathLike | None = None,
     **scale,
 ) -> dict:
-    """Measure, write benchmark.json, benchmark.md and growth.png to `out` after every section, and return what the
-    first holds.
+    """Measure, and return the content of benchmark.json.
+
+    benchmark.json, benchmark.md and growth.png are written to `out` after every section.
 
     Args:
-        sections: of `SECTIONS`; by default all, or those in `QUICK`.
-        quick: 256 pixels, 3 rounds or 15 seconds of them a section, nothing compiled, instead of 512, 10 and both.
+        sections: names in `SECTIONS`; all by default, or those in `QUICK` with `quick`.
+        quick: images of 256 pixels (else 512), 3 rounds (else 10), at most 15 seconds of rounds per section (else an
+            hour), and nothing compiled.
         size: edge of the square images in pixels, a multiple of 16.
-        threads: of the CPU; put back afterwards.
+        threads: of the CPU; the former number is restored at the end.
         scale: further fields of `Scale`.
     """
     sections = sections or (QUICK if quick else tuple(SECTIONS))
@@ -61,7 +63,7 @@ def benchmark(
     size = (256 if quick else 512) if size is None else size
     rounds = (3 if quick else 10) if rounds is None else rounds
     if size < 32 or size % 16 or rounds < 1:
-        raise ValueError(f"size must be a multiple of 16 from 32 on, and rounds at least 1, got {size} and {rounds}")
+        raise ValueError(f"size must be a multiple of 16, at least 32, and rounds at least 1; got {size} and {rounds}")
     given = {"compiled": not quick, "budget_s": 15 if quick else 3600, "device": device}
     given |= {"detection_images": 100, "predicted": 10, "evaluated": (2, 8, 32)} if quick else {}
     given |= {"images": 16, "batch": 16, "train_size": size} if device == "cuda" else {}

@@ -1,4 +1,4 @@
-"""What a section of the benchmark is made of: candidates that take turns, and what was found equal before."""
+"""The parts of a benchmark's section: candidates that take turns, checks of their outputs, and the scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-AGREEMENT = 1e-3  # float32, of the largest value; orders of summation differ over 65 layers
+AGREEMENT = 1e-3  # of the largest value, in float32: orders of summation differ over 65 layers
 
 
 @dataclass
@@ -17,47 +17,48 @@ class Candidate:
 
     name: str
     run: Callable[[], object]
-    group: str  # whose members take turns; ratios are to its first
-    items: int = 1  # images, samples or pairs that one run deals with
-    gflop: float | None = None  # of a run
-    gbyte: float | None = None  # that a run must read and write
-    dtype: str = "float32"  # whose matrix product is the ceiling of gflop
-    x: float | None = None  # where the point lies on the axis that its group is named after
-    warm: bool = True  # runs twice before the clock starts
-    memory: bool = True  # all that it needs is allocated in this process
-    seconds: list[float] = field(default_factory=list)
-    peak_mib: float | None = None  # that a run holds at most beside what was there before; on CUDA, of device memory
+    group: str  # members of a group take turns; speeds are relative to the first
+    items: int = 1  # images, samples or pairs per run
+    gflop: float | None = None  # per run
+    gbyte: float | None = None  # read and written per run, at least
+    dtype: str = "float32"  # the ceiling of gflop is the speed of a matmul in this dtype
+    x: float | None = None  # of a curve's point; the group is named after the axis
+    warm: bool = True  # runs twice before it is timed
+    memory: bool = True  # all memory of a run is allocated in this process, so that its peak can be measured
+    seconds: list[float] = field(default_factory=list)  # one per round
+    peak_mib: float | None = None  # peak memory of a run above the memory held before; device memory on CUDA
 
 
 @dataclass
 class Section:
     candidates: list[Candidate]
-    checks: list[str] = field(default_factory=list)  # what was found equal before the clock started
+    checks: list[str] = field(default_factory=list)  # lines about outputs that agree
     left_out: list[str] = field(default_factory=list)  # peers that are not installed, or not run here
-    closing: list[Callable[[], object]] = field(default_factory=list)  # called when all is measured
-    rounds: int | None = None  # at most; None for those of the scale
-    threads: int | None = None  # None for those of the whole benchmark
+    closing: list[Callable[[], object]] = field(default_factory=list)  # called after the last measurement
+    rounds: int | None = None  # upper limit beside the scale's
+    threads: int | None = None  # None: those of the whole benchmark
 
 
 @dataclass
 class Scale:
-    """How much is measured; every size in pixels."""
+    """How much is measured; all sizes in pixels."""
 
-    size: int  # of square images, a multiple of 16, as smp wants it
+    size: int  # of square images; smp needs a multiple of 16
     rounds: int
-    compiled: bool  # torch.compile and exports too, which take minutes
-    budget_s: float  # of a section's rounds, shared by its groups; no round begins after it
+    compiled: bool  # also torch.compile and exports, which take minutes
+    budget_s: float  # time for a section's rounds, shared by its groups; no round begins after it
     depth: int = 65  # of the Xception
     images: int = 1  # of a batch for inference
     batch: int = 2  # of a training step
     train_size: int = 256
     classifier_size: int = 299
     samples: int = 16  # per turn of the data section
-    sources_hw: tuple[tuple[int, int], ...] = ((1024, 2048), (375, 500))  # of its files: as Cityscapes', and VOC's
+    sources_hw: tuple[tuple[int, int], ...] = ((1024, 2048), (375, 500))  # files of the data section: Cityscapes, VOC
     mask_hw: tuple[int, int] = (1024, 2048)
-    detection_images: int = 1000  # that COCO's numbers are of
-    predicted: int = 100  # images on disk
-    sides: tuple[float, ...] = (0.5, 0.75, 1, 1.5, 2)  # of `size`, to see how cost grows
+    detection_images: int = 1000  # for COCO's numbers
+    predicted: int = 100  # image files for `xseg predict`
+    # x of the curves of the growth section
+    sides: tuple[float, ...] = (0.5, 0.75, 1, 1.5, 2)  # in units of `size`
     batches: tuple[int, ...] = (1, 2, 4, 8)
     classes: tuple[int, ...] = (19, 150, 1000)
     evaluated: tuple[int, ...] = (10, 40, 160)  # images
@@ -65,14 +66,15 @@ class Scale:
 
 
 def installed(package: str, section: Section) -> bool:
-    found = importlib.util.find_spec(package) is not None
-    if not found:
+    """Whether a package is installed; if not, the section lists it as left out."""
+    available = importlib.util.find_spec(package) is not None
+    if not available:
         section.left_out.append(f"{package} (not installed)")
-    return found
+    return available
 
 
 def agreement(what: str, a: Tensor, b: Tensor) -> str:
-    """A line that says how well two outputs agree; ValueError if they do not."""
+    """A line with the largest difference of two outputs over the largest value; ValueError above `AGREEMENT`."""
     error = ((a - b).abs().max() / b.abs().max()).item()
     if not error <= AGREEMENT:
         raise ValueError(f"{what} differ by {error:.1e} of the largest value, more than {AGREEMENT}; nothing was timed")

@@ -1,4 +1,4 @@
-"""Clocks and counters: the machine and its ceilings, candidates in turn, memory, operations of a network."""
+"""Measuring: the machine's ceilings, the time and memory of candidates, the operations of a network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COPIED = 2**28  # bytes
 
 
 def machine(plan: Scale) -> dict:
-    """What the figures were measured on, and its ceilings: GFLOP/s of a matmul by type, GB/s of a copy."""
+    """The host and its ceilings: GFLOP/s of a matmul by dtype, GB/s of a copy."""
     edge = 4096 if plan.device == "cuda" else min(2048, 4 * plan.size)
     ceiling = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -36,7 +36,7 @@ def machine(plan: Scale) -> dict:
 
 
 def host(device: str) -> dict:
-    """Name of the device, "cuda" or "cpu"; CPU threads, version of torch, date of today."""
+    """Name of the device ("cuda" or "cpu"), number of CPU threads, torch version, today's date."""
     name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
     date = time.strftime("%Y-%m-%d")
     return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__, "date": date}
@@ -60,7 +60,7 @@ def timed(run: Callable[[], object], device: str) -> float:
 
 
 def take_turns(section: Section, plan: Scale) -> None:
-    """Group after group, or what a compiler leaves behind in one would slow all that is not compiled in the others."""
+    """Measure group after group: leftovers of a compiler in one group would slow eager candidates of the others."""
     groups = list(dict.fromkeys(candidate.group for candidate in section.candidates))
     rounds = min(plan.rounds, section.rounds or plan.rounds)
     for group in groups:
@@ -70,13 +70,13 @@ def take_turns(section: Section, plan: Scale) -> None:
 
 def measure(candidates: Sequence[Candidate], rounds: int, budget_s: float, device: str) -> None:
     for candidate in candidates:
-        if candidate.warm:  # kernels are chosen, graphs compiled
+        if candidate.warm:  # chooses kernels and compiles graphs
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of torchvision, about itself while it is compiled
+                warnings.simplefilter("ignore", FutureWarning)  # torchvision warns about its own code when compiled
                 candidate.run()
             candidate.peak_mib = peak_mib(candidate.run, device) if candidate.memory else None
     gc.collect()
-    gc.freeze()  # or the collector would go through all that compilers have left, while others are timed
+    gc.freeze()  # keeps the collector from visiting the compilers' many objects while candidates are timed
     start = time.perf_counter()
     for index in range(rounds):
         if index and time.perf_counter() - start > budget_s:
@@ -87,7 +87,7 @@ def measure(candidates: Sequence[Candidate], rounds: int, budget_s: float, devic
 
 
 def peak_mib(run: Callable[[], object], device: str) -> float | None:
-    """What a run holds at most beside what was there before; None where neither CUDA nor Linux can tell."""
+    """Peak memory of a run above the memory held before, in MiB; None on a CPU outside Linux, which is not measured."""
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -97,9 +97,9 @@ def peak_mib(run: Callable[[], object], device: str) -> float | None:
         run()
         return None
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # what malloc keeps of former runs would hide what this one takes
+    if trim is not None:  # memory that malloc keeps from former runs would hide allocations of this one
         trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of resident memory begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak of resident memory
     before = resident_mib("VmRSS")
     run()
     return max(0.0, resident_mib("VmHWM") - before)
@@ -111,7 +111,7 @@ def resident_mib(field: str) -> float:
 
 
 def count_gflop(net: nn.Module, images: Tensor) -> float:
-    """10^9 floating-point operations of a forward pass, two a multiply-add, counted without computing."""
+    """10^9 floating-point operations of a forward pass, two per multiply-add, counted on meta tensors."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         copy.deepcopy(net).to("meta")(images.to("meta"))

@@ -17,8 +17,8 @@ TITLES = {"float32": "fp32", "bfloat16": "bf16 AMP"}
 
 
 def train(plan: Scale) -> Section:
-    """One step of SGD in channels-last memory, in float32 and bfloat16: DeepLabv3+ with cross-entropy at full
-    resolution, and the classifiers of the Xception paper."""
+    """SGD steps in channels-last memory, in float32 and bfloat16: DeepLabv3+ with cross-entropy at full resolution,
+    and the classifiers of the Xception paper."""
     section = Section([])
     segmentation(section, plan)
     classifiers(section, plan)
@@ -64,8 +64,9 @@ def classifiers(section: Section, plan: Scale) -> None:
 def add_steps(
     section: Section, group: str, forms: dict[str, tuple[nn.Module, Callable]], images: Tensor, plan: Scale
 ) -> None:
-    """Every form in both types; `forms` are networks and what gives their loss."""
-    # 3 forward passes: the counter takes a depthwise convolution's weight gradient for that of a dense one.
+    """Add a training step of every form in both dtypes; `forms`: name -> (network, function of its loss)."""
+    # A step is counted as 3 forward passes: torch's counter takes the weight gradient of a depthwise convolution for
+    # a dense one.
     work = {name: 3 * count_gflop(net, images) for name, (net, _) in forms.items()}
     steps = {name: training_step(net, loss, plan.device) for name, (net, loss) in forms.items()}
     for dtype, title in TITLES.items():
