@@ -1,4 +1,4 @@
-"""What between the depthwise and the pointwise convolution: nothing, an activation, BatchNorm? (Fig. 10)
+"""An activation or BatchNorm between the depthwise and the pointwise convolution, or nothing? (Fig. 10)
 
 xseg study activation"""
 
@@ -8,11 +8,11 @@ variants = {
     "ELU": {"model.backbone.activation": "elu"},
     "BatchNorm": {"model.backbone.inner_bn": True},
 }
-paper = "nothing in between converges faster, and to a higher accuracy, than ReLU or ELU (Section 4.7)."
+paper = "nothing in between converges faster than ReLU or ELU, and to a higher accuracy (Section 4.7)."
 better = [("nothing", "ReLU"), ("nothing", "ELU")]
 caveat = (
-    "the paper compares over a whole training on ImageNet; BatchNorm in between is DeepLab's addition, not in the "
-    "paper. Weights start at one scale for all, not at one that an activation in between would ask for."
+    "the paper compares whole trainings on ImageNet. BatchNorm in between comes from DeepLab, not from this paper. All "
+    "variants start from weights of the same scale, which is not adapted to an activation in between."
 )
 sizes = dict(
     cpu=dict(config="shapes/study", seeds=[0, 1, 2]),

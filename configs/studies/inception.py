@@ -28,12 +28,12 @@ sizes = dict(
     ),
 )
 paper = (
-    "Xception is better: 79.0 over 78.2 top-1 on ImageNet, of 22,855,952 to 23,626,728 parameters (Tables 1, 3). "
-    "At full width ours has 22,855,952; torchvision's Inception V3 without auxiliary tower 23,834,568, of which 17,216 "
-    "are BatchNorm's scales, which Google's own leaves out; the other 190,624 are not accounted for."
+    "Xception is better: 79.0 against 78.2 top-1 on ImageNet, with 22,855,952 against 23,626,728 parameters (Tables 1, "
+    "3). At full width our Xception has 22,855,952. torchvision's Inception V3 without auxiliary tower has 23,834,568: "
+    "17,216 of the surplus are scales of BatchNorm, which Google's network leaves out; 190,624 are unexplained."
 )
 better = [("Xception", "Inception V3")]
 caveat = (
-    "both take Xception's recipe, where the paper tuned Inception's own; of 80 pixels Inception V3, which pads less, "
-    "leaves 1 x 1 pixel in the end, Xception 3 x 3."
+    "both networks train with Xception's recipe, while the paper trains Inception with a recipe tuned for it. From 80 "
+    "pixels Inception V3, which pads less, comes to a last map of 1 x 1 pixel, Xception to 3 x 3."
 )

@@ -1,4 +1,4 @@
-"""Depthwise or pointwise convolution first? (The extreme Inception module has the latter, Fig. 4)
+"""Depthwise or pointwise convolution first? (The extreme Inception module of Fig. 4 has the pointwise one first)
 
 xseg study order"""
 
@@ -6,9 +6,10 @@ variants = {
     "depthwise first": {},
     "pointwise first": {"model.backbone.order": "pointwise_first"},
 }
-paper = "the order is taken to be unimportant, as the modules are stacked (Section 1.2); it is not measured."
+paper = "assumes that the order is unimportant because the modules are stacked (Section 1.2), without a measurement."
 caveat = (
-    "pointwise first, the depthwise convolutions work on more channels: a little more parameters, more multiply-adds."
+    "with the pointwise convolution first, the depthwise one works on more channels, which costs slightly more "
+    "parameters and multiply-adds."
 )
 sizes = dict(
     cpu=dict(

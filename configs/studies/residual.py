@@ -6,11 +6,11 @@ variants = {
     "with residuals": {},
     "without": {"model.backbone.residual": False},
 }
-paper = "without residual connections Xception converges more slowly, and to a lower accuracy (Section 4.6)."
+paper = "without residual connections Xception converges more slowly and to a lower accuracy (Section 4.6)."
 better = [("with residuals", "without")]
 caveat = (
-    "some hundred steps on four drawn classes are the beginning of a training profile; the paper trains to the end "
-    "on ImageNet."
+    "a few hundred steps on four drawn classes show only the beginning of a training profile; the paper trains to the "
+    "end on ImageNet."
 )
 sizes = dict(
     cpu=dict(

@@ -1,4 +1,4 @@
-"""Wider or deeper? Channels and modules of the middle flow, scaled
+"""Wider or deeper? The channels, and the number of modules of the middle flow, are scaled
 
 xseg study scaling"""
 
@@ -25,7 +25,7 @@ sizes = dict(
         },
     ),
 )
-paper = "one size only is reported."
-caveat = "larger networks usually need more steps, not fewer; equal steps favour small ones."
+paper = "reports one size only."
+caveat = "larger networks usually need more steps; equal steps favour small networks."
 axis = "gmac"
-axis_title = "10^9 multiply-adds an image"
+axis_title = "10^9 multiply-adds per image"

@@ -1,9 +1,9 @@
-"""From regular convolutions (1 segment of channels) over Inception (3, 4) to Xception, with equal parameters
+"""From regular convolutions (1 segment of channels) through Inception (3, 4) to Xception, with equal parameters
 
 xseg study spectrum
 
-The widths are those of `backbones.equal_width`: with fewer segments the network is narrower, so that all have the same
-number of parameters."""
+The widths come from `backbones.equal_width`: a network with fewer segments is narrower, so that all networks have the
+same number of parameters."""
 
 sizes = dict(
     cpu=dict(
@@ -27,7 +27,7 @@ sizes = dict(
         },
     ),
 )
-paper = "left for future work, without a measurement (Section 5)."
-caveat = "equal parameters are not equal multiply-adds or time, see the columns."
+paper = "leaves this for future work, without a measurement (Section 5)."
+caveat = "equal parameters do not mean equal multiply-adds or time; the columns show both."
 axis = "variant"
 axis_title = "segments of the channels"

@@ -26,8 +26,8 @@ def test_mean_and_sample_standard_deviation():
     assert Result("a", Cost(1, 1), [run(0, diverged="NaN")]).mean_std("top1") == (None, None)
 
 
-def test_steps_per_second_leave_slow_stretches_out():
-    """10 steps in 2 s, in 2 s and, disturbed, in 20 s: the median is 5 a second."""
+def test_steps_per_second_leave_slow_intervals_out():
+    """10 steps in 2 s, in 2 s and, disturbed, in 20 s: the median is 5 per second."""
     rows = [dict(step=10, seconds=2.0), dict(step=20, seconds=4.0), dict(step=30, seconds=24.0)]
     assert Run(0, rows).steps_per_s == 5.0
     assert Run(0, [], "NaN").steps_per_s is None
@@ -39,7 +39,7 @@ def test_steps_per_second_leave_slow_stretches_out():
         ((80.0, 82.0, 84.0), (70.0, 72.0, 74.0), "+10.00 top1, more than the spread of the seeds (2.83): as the paper"),
         ((80.0, 82.0, 84.0), (78.0, 80.0, 82.0), "+2.00 top1, within the spread of the seeds (2.83): neither shown"),
         ((70.0, 72.0, 74.0), (80.0, 82.0, 84.0), "-10.00 top1, more than the spread of the seeds (2.83): this CONTRA"),
-        ((80.0,), (70.0,), "one seed tells no spread"),
+        ((80.0,), (70.0,), "one seed has no spread"),
     ],
 )
 def test_findings_weigh_the_difference_against_the_spread(a, b, verdict):
@@ -48,7 +48,8 @@ def test_findings_weigh_the_difference_against_the_spread(a, b, verdict):
 
 def test_a_variant_that_diverged_is_not_compared():
     diverged = Result("b", Cost(1, 1), [run(seed, 25.0, diverged="loss nan") for seed in range(3)])
-    assert "only a trained to its end" in finding(STUDY, result("a", 80.0, 82.0), diverged)
+    assert "only a trained to the end" in finding(STUDY, result("a", 80.0, 82.0), diverged)
+    assert finding(STUDY, diverged, diverged).endswith("not comparable, both diverged")
     assert cells(report_of(STUDY, [result("a", 80.0), diverged])["rows"][1])[-2:] == ["diverged", "3, 3 diverged"]
 
 

@@ -1,4 +1,4 @@
-"""A grid of two variants and two seeds of four steps each, as a user types it."""
+"""`xseg study` on a grid of two variants and two seeds of four steps each, run as a command."""
 
 import json
 import os
@@ -65,11 +65,11 @@ def test_a_study_leaves_a_table_plots_and_a_page(finished):
 def test_finished_runs_are_not_trained_again(finished, capsys, monkeypatch):
     monkeypatch.setattr("xseg.study.running.train", None)
     assert study(finished) == 0
-    assert capsys.readouterr().out.count("(finished before)") == 4
+    assert capsys.readouterr().out.count("(already finished)") == 4
 
 
-def test_a_stopped_study_goes_on_to_the_numbers_of_an_unbroken_one(finished, tmp_path, monkeypatch):
-    """SIGTERM in the third step of the second run; then the same command again."""
+def test_a_stopped_study_continues_to_the_numbers_of_an_unbroken_one(finished, tmp_path, monkeypatch):
+    """SIGTERM comes in the third step of the second run; then the same command runs again."""
     count = iter(range(1000))
 
     def stop(hook, runner, *args, **kwargs):
@@ -98,7 +98,7 @@ def test_a_folder_of_other_settings_is_refused(finished, capsys):
     assert "holds a run of other settings (there" in error and "lr=0.5" in error and "--out" in error
 
 
-def test_a_run_that_diverges_is_told_and_the_others_go_on(tmp_path, capsys):
+def test_a_run_that_diverges_is_reported_and_the_others_continue(tmp_path, capsys):
     assert (
         study(tmp_path / "d", seeds=["0"], extra=["optim_wrapper.optimizer.lr=1e38", "optim_wrapper.clip_grad=None"])
         == 0

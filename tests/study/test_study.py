@@ -39,8 +39,8 @@ def test_every_variant_of_a_shipped_study_can_be_built(name, size):
         assert parameters == pytest.approx([parameters[-1]] * 4, rel=0.01)
 
 
-def test_the_sizes_that_the_paper_compares():
-    """22,855,952 for Xception; torchvision's Inception V3 without auxiliary tower."""
+def test_the_networks_that_the_paper_compares_have_their_sizes():
+    """22,855,952 parameters of Xception; those of torchvision's Inception V3 without auxiliary tower."""
     costs = dry_run(read_study("inception", "gpu"))
     assert {name: cost.parameters for name, cost in costs.items()} == {
         "Xception": 22_855_952,
@@ -50,7 +50,7 @@ def test_the_sizes_that_the_paper_compares():
 
 
 def test_a_study_can_be_read_and_built_twice():
-    """A variant that replaces the backbone still does so."""
+    """A variant that replaces the backbone replaces it the second time too."""
     study = read_study("inception")
     assert dry_run(study) == dry_run(study)
 
@@ -62,12 +62,12 @@ def test_a_study_can_be_read_and_built_twice():
         (("'large'", "'large'"), None),
         (('"config": "shapes/study"}', '"confg": "x"}'), "unknown key sizes.cpu.confg; did you mean 'config'"),
         (('"shapes/study"}', '"xception_studdy"}'), "did you mean 'shapes/study'"),
-        (('"b"', '"A"'), "must differ in more than case and signs: a, A"),
-        (("sizes", "better = [('a', 'bb')]\nsizes"), "better names 'bb', which is no variant"),
+        (('"b"', '"A"'), "must differ in letters or digits, not only in case and signs; got a, A"),
+        (("sizes", "better = [('a', 'bb')]\nsizes"), "`better` names 'bb', which is no variant"),
         (("sizes", "axis = 'gmak'\nsizes"), "did you mean 'gmac'"),
     ],
 )
-def test_faults_are_named(write, change, message):
+def test_mistakes_are_named(write, change, message):
     path = write(GRID.replace(*change, 1))
     if message is None:
         with pytest.raises(ValueError, match="size must be one of cpu, large, got 'lage'; did you mean 'large'"):

@@ -1,4 +1,4 @@
-"""`xseg study`: one question, asked of a grid of variants and seeds under one recipe, answered with its spread."""
+"""`xseg study` trains variants of a network, each with several seeds under one recipe, and compares them."""
 
 from xseg.study.page import write_report
 from xseg.study.report import print_costs

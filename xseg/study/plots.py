@@ -1,4 +1,4 @@
-"""The paper's plots of a study: training profiles against steps and time, the metric against what was varied."""
+"""Plots of a study: training profiles over steps and time, as in the paper, and the metric over what was varied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def draw_plots(study: Study, results: Sequence[Result], out: Path) -> dict[str, str]:
-    """PNG files in `out`; returns name -> title of those that there was something to draw for."""
+    """Write the PNG files to `out`; returns name -> title of the plots. A plot without data is not drawn."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -31,22 +31,22 @@ def draw_plots(study: Study, results: Sequence[Result], out: Path) -> dict[str, 
 
 
 def draw_profiles(study: Study, results: Sequence[Result], key: str, path: Path) -> None:
-    """The mean over seeds, and every seed as a thin line."""
+    """Draw the mean over seeds as a thick line and every seed as a thin one."""
     figure, axes = _figure()
     for colour, result in zip(_colours(results), results, strict=True):
         profiles = [run.profile for run in result.runs if run.profile]
         for profile in profiles:
             axes.plot([r[key] for r in profile], [r[study.metric] for r in profile], color=colour, lw=0.7, alpha=0.45)
-        rows = list(zip(*profiles, strict=False))  # as far as all seeds got
+        rows = list(zip(*profiles, strict=False))  # validations that all seeds reached
         x = [sum(r[key] for r in row) / len(row) for row in rows]
         y = [sum(r[study.metric] for r in row) / len(row) for row in rows]
         axes.plot(x, y, color=colour, lw=2.2, marker="o", ms=4, label=result.variant)
-    axes.set_xlabel("step" if key == "step" else "seconds of training, validations left out")
+    axes.set_xlabel("step" if key == "step" else "seconds of training, without validation")
     _finish(figure, axes, study, path)
 
 
 def draw_axis(study: Study, results: Sequence[Result], path: Path) -> None:
-    """Every seed as a dot, means joined, with their standard deviation."""
+    """Draw every seed as a dot, and the means with their standard deviations."""
     figure, axes = _figure()
     kept = [result for result in results if result.finals(study.metric)]
     numbers = {

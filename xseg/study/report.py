@@ -1,4 +1,4 @@
-"""What a study found: plain values, what they say to the paper, and a table of them."""
+"""The report of a study: plain values, their comparison with the paper's findings, and a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("variant", "parameters", "GMAC", "steps/s", "metric", "seeds")
 
 
 def report_of(study: Study, results: Sequence[Result]) -> dict:
-    """Plain values: the study, the machine, a row a variant, and what became of the paper's findings."""
+    """Plain values: the study, the machine, one row per variant, and a line on each of the paper's findings."""
     rows = []
     for result in results:
         mean, std = result.mean_std(study.metric)
@@ -48,16 +48,19 @@ def report_of(study: Study, results: Sequence[Result]) -> dict:
 
 
 def finding(study: Study, first: Result, second: Result) -> str:
-    """Whether the first is better than the second, as the paper finds: only if the difference of the means exceeds
-    the root of the sum of both variances is there anything to say."""
+    """A line that says whether `first` beats `second`, as the paper finds.
+
+    A difference of the means counts only if it exceeds the spread, the root of the sum of both variances.
+    """
     names = f"{first.variant} over {second.variant}"
     (mean, std), (mean_2, std_2) = (result.mean_std(study.metric) for result in (first, second))
     if mean is None or mean_2 is None:
         survivors = [result.variant for result, m in ((first, mean), (second, mean_2)) if m is not None]
-        return f"{names}: not comparable, " + (f"only {survivors[0]} trained to its end" if survivors else "none did")
+        reason = f"only {survivors[0]} trained to the end" if survivors else "both diverged"
+        return f"{names}: not comparable, {reason}"
     difference = f"{mean - mean_2:+.2f} {study.metric}"
     if std is None or std_2 is None:
-        return f"{names}: {difference}; one seed tells no spread, so nothing is shown"
+        return f"{names}: {difference}; one seed has no spread, so nothing is shown"
     spread = hypot(std, std_2)
     if abs(mean - mean_2) <= spread:
         return f"{names}: {difference}, within the spread of the seeds ({spread:.2f}): neither shown nor refuted"
@@ -70,7 +73,7 @@ def columns(report: dict) -> list[str]:
 
 
 def cells(row: dict) -> list[str]:
-    """A row of the table as text, in the order of `COLUMNS`."""
+    """Texts of a table row, in the order of `COLUMNS`."""
     finished = sum(not run["diverged"] for run in row["runs"])
     return [
         row["variant"],
@@ -89,7 +92,7 @@ def accuracy(mean: float | None, std: float | None) -> str:
 
 
 def headline(report: dict) -> str:
-    """Where the numbers come from, in one sentence."""
+    """One line on the command, config, steps, seeds and machine of the numbers."""
     m, seeds = report["machine"], ", ".join(map(str, report["seeds"]))
     profiles = [run["profile"] for row in report["rows"] for run in row["runs"] if run["profile"]]
     steps = max((profile[-1]["step"] for profile in profiles), default=0)
@@ -100,9 +103,9 @@ def headline(report: dict) -> str:
 
 
 def remarks(report: dict) -> list[str]:
-    """The paper's finding, what this study says to it, and why it may differ."""
+    """Lines: the paper's finding, this study's result on it, and why the two may differ."""
     lines = [f"The paper: {report['paper']}"] if report["paper"] else []
-    return [*lines, *report["findings"], *([f"Mind: {report['caveat']}"] if report["caveat"] else [])]
+    return [*lines, *report["findings"], *([f"Caveat: {report['caveat']}"] if report["caveat"] else [])]
 
 
 def markdown(report: dict) -> str:
@@ -112,7 +115,7 @@ def markdown(report: dict) -> str:
 
 
 def print_costs(study: Study, costs: dict[str, Cost]) -> None:
-    """The grid before anything is trained."""
+    """Print the grid of variants with their costs, before any training."""
     from rich.console import Console
 
     rows = []
@@ -125,6 +128,6 @@ def print_costs(study: Study, costs: dict[str, Cost]) -> None:
     console.print(
         f"{study.title}\n{study.size}: config {Path(study.config).stem}, seeds {', '.join(map(str, study.seeds))}"
     )
-    table = Table(("variant", "parameters", "GMAC", "of the first", "overrides"), rows)
+    table = Table(("variant", "parameters", "GMAC", "share of the first", "overrides"), rows)
     console.print(table.rich(left=(0, 4), box=None, pad_edge=False))
     console.print(f"{len(costs) * len(study.seeds)} runs")

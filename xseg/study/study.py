@@ -1,4 +1,4 @@
-"""What a study is, and the file that says so: configs/studies/NAME.py, or one of your own in that form."""
+"""A study and its file: configs/studies/NAME.py, or a file of your own with the same keys."""
 
 from __future__ import annotations
 
@@ -21,30 +21,29 @@ SIZE_KEYS = {"config", "options", "seeds", "variants"}
 
 
 class Study(NamedTuple):
-    """One study at one size; the file's keys are these.
+    """One study at one size. The file has the same keys, and `sizes`: name -> dict(config, options, seeds).
 
-    `variants` (name -> overrides of the config) stand in the file for all sizes, or in a size for it alone. `sizes`
-    holds for each dict(config, options, seeds).
+    `variants` (name -> overrides of the config) stand at the top of the file for all sizes, or inside one size.
     """
 
     name: str
     title: str  # first line of the file's docstring
     size: str
-    config: str  # a shipped one, or a path beside the study's file
-    options: dict[str, object]  # overrides of it that all variants share
+    config: str  # name of a shipped config, or a path relative to the study's file
+    options: dict[str, object]  # overrides of the config for all variants
     variants: dict[str, dict[str, object]]
     seeds: tuple[int, ...]
-    metric: str = "top1"  # of the validation, the higher the better
-    paper: str = ""  # what the paper finds
-    better: tuple[tuple[str, str], ...] = ()  # pairs of variants, of which the paper finds the first better
-    caveat: str = ""  # why this size may find otherwise
-    axis: str | None = None  # a plot of the metric against one of AXES
+    metric: str = "top1"  # of the validation; higher is better
+    paper: str = ""  # the paper's finding
+    better: tuple[tuple[str, str], ...] = ()  # (a, b): the paper finds variant a better than b
+    caveat: str = ""  # why the result at this size may differ from the paper's
+    axis: str | None = None  # one of AXES, for a plot of the metric over it
     axis_title: str = ""
 
     def load(
         self, variant: str, overrides: Mapping | None = None, data_root: str | os.PathLike | None = None
     ) -> Config:
-        """The checked config of a variant; `overrides` come last."""
+        """The checked config of a variant; `overrides` win over those of the study."""
         return load_config(self.config, {**self.options, **self.variants[variant], **(overrides or {})}, data_root)
 
 
@@ -69,27 +68,30 @@ def title_of(path: Path) -> str:
 
 
 def read_study(name: Path_, size: str = "cpu", seeds: Sequence[int] | None = None) -> Study:
-    """A study by path or name, checked as far as it can be without its configs.
+    """Read a study by path or name, and check all but its configs.
 
-    Raises FileNotFoundError, KeyError or ValueError naming the file, the key and what was probably meant.
+    Raises FileNotFoundError, KeyError or ValueError that names the file, the key and the closest valid name.
     """
     path = find_study(name)
     content = Config.fromfile(path, lazy_import=False).to_dict()
-    _known(path, "", content, KEYS)
+    _check_keys(path, "", content, KEYS)
     if size not in content.get("sizes", {}):
         sizes = content.get("sizes", {})
         raise ValueError(f"{path}: size must be one of {', '.join(sizes)}, got {size!r}{suggest(size, sizes)}")
     scale = content["sizes"][size]
-    _known(path, f"sizes.{size}.", scale, SIZE_KEYS)
+    _check_keys(path, f"sizes.{size}.", scale, SIZE_KEYS)
     variants = scale.get("variants", content.get("variants")) or {}
     if not variants or "config" not in scale:
         raise ValueError(f"{path}: size {size!r} needs a config and variants")
     if len({slug(variant) for variant in variants}) < len(variants):
-        raise ValueError(f"{path}: variants must differ in more than case and signs: {', '.join(variants)}")
+        raise ValueError(
+            f"{path}: names of variants must differ in letters or digits, not only in case and signs; got "
+            f"{', '.join(variants)}"
+        )
     better = tuple(tuple(pair) for pair in content.get("better", ()))
     for variant in (variant for pair in better for variant in pair):
         if variant not in variants:
-            raise ValueError(f"{path}: better names {variant!r}, which is no variant{suggest(variant, variants)}")
+            raise ValueError(f"{path}: `better` names {variant!r}, which is no variant{suggest(variant, variants)}")
     axis = content.get("axis")
     if axis is not None and axis not in AXES:
         raise ValueError(f"{path}: axis must be one of {', '.join(AXES)}, got {axis!r}{suggest(axis, AXES)}")
@@ -115,11 +117,11 @@ def read_study(name: Path_, size: str = "cpu", seeds: Sequence[int] | None = Non
 
 
 def slug(variant: str) -> str:
-    """A folder's name for a variant."""
+    """A variant's name as the name of a folder."""
     return re.sub(r"[^a-z0-9.]+", "-", variant.lower()).strip("-")
 
 
-def _known(path: Path, place: str, found: Mapping, known: set[str]) -> None:
-    for key in found:
+def _check_keys(path: Path, place: str, content: Mapping, known: set[str]) -> None:
+    for key in content:
         if key not in known:
             raise KeyError(f"{path}: unknown key {place}{key}{suggest(key, known)}")
