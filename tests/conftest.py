@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-# Triton kernels run on a GPU, or in an interpreter that a process must have from its start (tests/test_kernels.py).
+# Triton kernels run on a GPU, or in an interpreter that must be on from the start of the process (see
+# tests/test_kernels.py).
 RUNS_KERNELS = torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
 collect_ignore_glob = [] if RUNS_KERNELS and importlib.util.find_spec("triton") else ["*_triton.py"]
 
 
 @pytest.fixture
 def count_gmac():
-    """Multiply-adds of one forward pass, in 10^9, counted without computing."""
+    """10^9 multiply-adds of one forward pass, counted on meta tensors."""
 
     def count(model: torch.nn.Module, shape: tuple[int, ...]) -> float:
         with torch.device("meta"):

@@ -1,8 +1,8 @@
 """xseg: dense prediction with aligned Xception backbones.
 
 `model = xseg.load(config_or_checkpoint)`, `model.predict(path).save("out.png")`, `xseg.train(config)`,
-`xseg.evaluate(config, weights)`, `xseg.fit(data, minutes=30)`. They import
-torch and mmengine when they are first used.
+`xseg.evaluate(config, weights)`, `xseg.fit(data, minutes=30)`. torch and mmengine are imported when one of these is
+first used.
 """
 
 import importlib

@@ -19,7 +19,7 @@ def colour_mask(mask: np.ndarray, palette: Palette, void: Sequence[int] = (255, 
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.55) -> np.ndarray:
-    """The image blended with its coloured mask; class borders are opaque. A black class 0 and void leave it visible."""
+    """The image blended with its coloured mask; class borders are opaque. A black class 0 and void stay uncoloured."""
     colours = colour_mask(mask, palette)
     blended = cv2.addWeighted(colours, alpha, image, 1 - alpha, 0)
     clear = (mask == 255) | ((mask == 0) & (not any(palette[0])))
@@ -59,7 +59,7 @@ def draw_boxes(
 
 
 def segment_colours(labels: Sequence[int], palette: Palette) -> np.ndarray:
-    """(S, 3) uint8: a distinct colour for each segment, near that of its class. None is black, which means void."""
+    """(S, 3) uint8: a distinct colour for each segment, near that of its class. Black is left to void."""
     taken, colours = {(0, 0, 0)}, []
     for label in labels:
         shift, colour = 0, tuple(map(int, palette[label]))

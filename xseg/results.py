@@ -1,4 +1,4 @@
-"""Results of `model.predict`: data in pixels of the original image, with pictures, summaries and files of it."""
+"""Results of `model.predict`, in pixels of the original image, with their pictures, summaries and files."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class DetectionResult:
         return self.instances.masks
 
     def above(self, threshold: float) -> DetectionResult:
-        """The result with only the detections that have at least this score."""
+        """A result with only those detections that have at least this score."""
         return dataclasses.replace(self, instances=self.instances.rows(self.scores >= threshold))
 
     def mask(self, index: int) -> np.ndarray:
@@ -118,19 +118,19 @@ class DetectionResult:
         from xseg.data.read.rle import decode_masks
 
         if self.masks is None:
-            raise ValueError("this result has no masks; a model with MaskRCNN as its head gives them")
+            raise ValueError("this result has no masks; use a model whose head is MaskRCNN")
         return decode_masks([self.masks[index]], self.image.shape[:2])[0].bool().numpy()
 
     def drawn(self, threshold: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the image with boxes and masks from a score up, the highest score on top."""
-        sure = self.above(threshold)
-        titles = [f"{self.classes[k]} {s:.2f}" for k, s in zip(sure.labels, sure.scores, strict=True)]
-        colours = [self.palette[k] for k in sure.labels]
+        """(H, W, 3) uint8: the image with boxes and masks of at least this score, the highest score on top."""
+        shown = self.above(threshold)
+        titles = [f"{self.classes[k]} {s:.2f}" for k, s in zip(shown.labels, shown.scores, strict=True)]
+        colours = [self.palette[k] for k in shown.labels]
         image = self.image
-        if sure.masks is not None:
-            masks = (sure.mask(index) for index in reversed(range(len(sure.masks))))
+        if shown.masks is not None:
+            masks = (shown.mask(index) for index in reversed(range(len(shown.masks))))
             image = draw_masks(image, masks, colours[::-1])
-        return draw_boxes(image, sure.boxes_xyxy[::-1], titles[::-1], colours[::-1])
+        return draw_boxes(image, shown.boxes_xyxy[::-1], titles[::-1], colours[::-1])
 
     def summary(self) -> str:
         """`3 car, 1 person`: counts of the detections with a score of at least 0.5."""
@@ -175,7 +175,7 @@ class JointResult:
         return cls(pixels, objects, prediction.get("panoptic"))
 
     def drawn(self, threshold: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the coloured pixels, with boxes and masks from a score up on top."""
+        """(H, W, 3) uint8: the overlay of the classes, with boxes and masks of at least this score on top."""
         return dataclasses.replace(self.detection, image=self.segmentation.overlay()).drawn(threshold)
 
     def summary(self) -> str:
@@ -230,18 +230,18 @@ class ClassificationResult:
         return self.top(int((self.scores >= threshold).sum()))
 
     def summary(self) -> str:
-        """`tabby 61 %, tiger cat 30 %, …`: the three most likely classes; with `multi_label` those from 50 % up."""
+        """`tabby 61 %, tiger cat 30 %, …`: the three most likely classes; with `multi_label` those of at least 50 %."""
         shown = self.above() if self.multi_label else self.top(3)
         return ", ".join(f"{name} {100 * score:.0f} %" for name, score in shown) or "nothing"
 
     def likeliest(self) -> list[tuple[str, float]]:
-        """(name, probability) of the five most likely classes; with `multi_label` also of all others from 50 % up."""
+        """(name, probability) of the five most likely classes; with `multi_label` all classes of at least 50 %, too."""
         return self.top(max(5, len(self.above())) if self.multi_label else 5)
 
     def drawn(self) -> np.ndarray:
         """(H, W, 3) uint8: the image, and below it names and probabilities of the most likely classes."""
         if self.image is None:
-            raise ValueError("this result has no image to draw on: model.predict gives results with their image")
+            raise ValueError("this result has no image to draw on; model.predict returns results with their image")
         return captioned(self.image, [f"{name} {100 * score:.1f} %" for name, score in self.likeliest()])
 
     def save(self, path: str | Path) -> None:

@@ -34,7 +34,7 @@ def rates(runner):
 
 
 def test_a_slow_machine_trains_less_and_its_rate_still_falls_to_the_end(tmp_path, clock):
-    """Looks at the clock cost a second each; a third of the iterations fits. The rate ends as after a whole schedule."""
+    """Looks at the clock cost a second each; a third of the iterations fits. The rate still falls to its end."""
     runner = train(config(200, minutes=1.0), work_dir=tmp_path / "a")
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, DeadlineHook))
     assert hook.changes and runner.iter == hook.changes[-1][1] != 200

@@ -1,4 +1,4 @@
-"""`xseg eval-json`: the lines that pycocotools prints for the same two files, and every wrong file named."""
+"""`xseg eval-json` prints the lines of pycocotools for the same two files, and names every mistake in a file."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from xseg.evaluation import read_coco_files
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 @pytest.mark.parametrize("seed", range(3))
-def test_prints_what_pycocotools_prints(kind, seed, tmp_path, capsys):
+def test_prints_the_lines_of_pycocotools(kind, seed, tmp_path, capsys):
     paths = write(tmp_path, *random_files(seed, ["bbox" if kind == "bbox" else "segmentation"]))
     _, expected, by_class = official(*paths, kind)
     assert main(["eval-json", *paths, "--out", f"{tmp_path}/out"]) == 0
@@ -54,7 +54,7 @@ HIT = dict(BOX, score=0.9)
         ([dict(BOX, id=1, area=1600, iscrowd=0)], [dict(HIT, category_id=17)]),
         ([dict(BOX, id=1, area=0, iscrowd=0, bbox=[5, 5, 0, 9])], [HIT]),
     ],
-    ids=["nothing to find", "all crowd", "one hit", "wrong class", "object without area"],
+    ids=["no objects", "all crowd", "one hit", "wrong class", "object without area"],
 )
 def test_degenerate_files(annotations, results, tmp_path, capsys):
     truth = dict(images=[dict(id=1, **SIZE)], annotations=annotations, categories=CATEGORIES)
@@ -65,7 +65,7 @@ def test_degenerate_files(annotations, results, tmp_path, capsys):
 
 
 def test_no_detection_at_all_is_zero(tmp_path, capsys):
-    """pycocotools stops with an IndexError here; an object of 40 x 40 that is not found is an AP of 0."""
+    """pycocotools stops with an IndexError here. A missed object of 40 x 40 pixels gives an AP of 0."""
     truth = dict(images=[dict(id=1)], annotations=[dict(BOX, id=1)], categories=CATEGORIES)
     paths = write(tmp_path, truth, [])
     assert main(["eval-json", *paths, "--out", f"{tmp_path}"]) == 0
@@ -75,8 +75,8 @@ def test_no_detection_at_all_is_zero(tmp_path, capsys):
     assert report["bbox_AP"] == {"c3": 0, "c17": None, "c90": None} and report["detections"] == 0
 
 
-def test_areas_of_masks_where_a_row_has_a_box_too(tmp_path):
-    """Detections that carry both are masks, unless boxes are asked for."""
+def test_results_with_masks_and_boxes_are_scored_by_masks(tmp_path):
+    """Unless the caller asks for boxes."""
     both = dict(HIT, segmentation=painted(HIT["bbox"]))
     truth = dict(images=[dict(id=1, **SIZE)], annotations=[dict(BOX, id=1, segmentation=painted(BOX["bbox"]))])
     paths = write(tmp_path, dict(truth, categories=CATEGORIES), [both])
@@ -84,7 +84,7 @@ def test_areas_of_masks_where_a_row_has_a_box_too(tmp_path):
 
 
 def test_result_without_a_box_among_results_with_boxes(tmp_path, capsys):
-    """pycocotools stops with a KeyError there."""
+    """pycocotools stops with a KeyError here."""
     rows = [dict(HIT, segmentation=MASK), dict(image_id=1, category_id=3, score=0.5, segmentation=MASK)]
     truth = dict(images=[dict(id=1, **SIZE)], annotations=[], categories=CATEGORIES)
     assert main(["eval-json", *write(tmp_path, truth, rows)]) == 1
@@ -92,7 +92,7 @@ def test_result_without_a_box_among_results_with_boxes(tmp_path, capsys):
 
 
 def test_keypoints_are_refused_unless_boxes_are_asked_for(tmp_path, capsys):
-    """They were scored as boxes without a word."""
+    """A former version scored them as boxes without a warning."""
     annotations = [dict(BOX, id=1, area=1600, iscrowd=0)]
     truth = dict(images=[dict(id=1, **SIZE)], annotations=annotations, categories=CATEGORIES)
     paths = write(tmp_path, truth, [HIT, dict(HIT, keypoints=[20, 20, 2] * 17)])
@@ -105,7 +105,7 @@ def test_keypoints_are_refused_unless_boxes_are_asked_for(tmp_path, capsys):
 
 @pytest.mark.parametrize("key", ["neg_category_ids", "not_exhaustive_category_ids"])
 def test_ground_truths_of_lvis_are_refused(key, tmp_path, capsys):
-    """They were scored by COCO's rules without a word: 0.312 where lvis says 0.357."""
+    """A former version scored them by COCO's rules without a warning: 0.312, where lvis computes 0.357."""
     images = [dict(id=1, **SIZE), dict(id=2, **SIZE, **{key: []})]
     paths = write(tmp_path, dict(images=images, annotations=[], categories=CATEGORIES), [HIT])
     for more in ([], ["--kind", "bbox"]):

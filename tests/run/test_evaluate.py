@@ -1,4 +1,4 @@
-"""The report of an evaluation: numbers of all metrics, written and printed by the main process alone."""
+"""The report of an evaluation: numbers of all metrics, written and printed by the main process only."""
 
 import json
 
@@ -11,7 +11,7 @@ from xseg.run.evaluate import Report, default_folder
 
 
 class Images(Metric):
-    """Counts images, and leaves a list of its own."""
+    """Counts images, and writes a file of its own."""
 
     leading = "count"
 
@@ -36,7 +36,7 @@ def report():
     return Report(metrics, images=1, seconds=0.25)
 
 
-def test_it_is_written_and_printed(tmp_path, capsys):
+def test_the_report_is_written_and_printed(tmp_path, capsys):
     made = report()
     made.write(tmp_path / "out")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == made
@@ -56,8 +56,8 @@ def test_other_processes_neither_write_nor_print(tmp_path, capsys, monkeypatch):
     assert made["mIoU"] == 100 and not list(tmp_path.iterdir()) and not capsys.readouterr().out
 
 
-def test_folder(tmp_path):
-    """Beside a checkpoint, in a work dir, and in a folder of the config's name for weights from elsewhere."""
+def test_default_folder(tmp_path):
+    """In a work dir, beside a checkpoint, and in a folder of the config's name for weights that are not on disk."""
     (tmp_path / "iter_3.pth").touch()
     for source in (tmp_path, tmp_path / "iter_3.pth"):
         assert default_folder(source, Config({})) == tmp_path / "eval"

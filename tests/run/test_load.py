@@ -1,4 +1,4 @@
-"""A person's own classes reload from a checkpoint when their module is named or imported, and not otherwise."""
+"""A user's own classes reload from a checkpoint only if their module is named or already imported."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ class OwnHead(nn.Module):
 
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
-    """A folder with the module own_heads.py and the checkpoint of a model with its head, not imported any more."""
+    """A folder with the module own_heads.py, which is no longer imported, and a checkpoint of a model with its head."""
     (tmp_path / "own_heads.py").write_text(HEAD)
     monkeypatch.syspath_prepend(tmp_path)
     import own_heads
@@ -72,8 +72,8 @@ def test_imported_libraries_and_other_classes_are_refused(saved, name, imports):
         xseg.load(saved / "y.pth", device="cpu", imports=imports)
 
 
-def test_a_module_that_is_not_there_is_named(saved):
-    with pytest.raises(ModuleNotFoundError, match="no module named 'own_head'; run where it lies"):
+def test_a_missing_module_is_named(saved):
+    with pytest.raises(ModuleNotFoundError, match="no module named 'own_head'; run in its folder"):
         import_modules("own_head")
     (saved / "broken.py").write_text("import nowhere_to_be_found")
     with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere_to_be_found'"):

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: every image once, in order, whatever becomes of single ones."""
+"""Prediction of many images: each once, in order, also when single images fail."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Result:
 
 
 class Mean:
-    """A model that says how bright an image is."""
+    """A model that predicts the mean of an image."""
 
     def __init__(self, full: str = ""):
         self.full = full
@@ -54,7 +54,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_lines_in_order_and_all_files_there(folder):
+def test_lines_are_in_order_and_all_files_are_written(folder):
     lines = list(predict(Mean(), [folder / "in"], folder / "out"))
     assert [line.split()[-1] for line in lines] == [str(10 * index) for index in range(COUNT)]
     assert {path.stem: path.read_text() for path in (folder / "out").iterdir()} == {
@@ -67,13 +67,13 @@ def test_an_unreadable_image_stops_no_other(folder):
     lines = []
     with pytest.raises(ValueError, match=f"1 of {COUNT} images could not be read"):
         for line in predict(Mean(), [folder / "in"], folder / "out"):
-            lines.append(line)  # extend would lose them with the error
+            lines.append(line)  # list.extend would lose the lines when the error comes
     assert len(lines) == COUNT and "05.png: failed" in lines[5]
     assert len(list((folder / "out").iterdir())) == COUNT - 1
 
 
 @pytest.mark.parametrize("name", ["00", f"{COUNT - 1:02}"])
-def test_what_cannot_be_written_is_told(folder, name):
+def test_an_error_of_writing_is_raised(folder, name):
     with pytest.raises(OSError, match="no space left"):
         list(predict(Mean(full=name), [folder / "in"], folder / "out"))
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_written_is_told(folder, name):
     ],
 )
 def test_every_image_has_files_of_its_own_below_the_common_folder(files, names, tmp_path):
-    """one/cam/x.png and two/cam/x.png both became cam_x_png, and two threads wrote that file at once."""
+    """In a former version one/cam/x.png and two/cam/x.png both became cam_x_png, written by two threads at once."""
     for index, file in enumerate(files):
         write_image(tmp_path / file, np.full((4, 5, 3), 10 * index, np.uint8))
     list(predict(Mean(), [tmp_path / file for file in files], tmp_path / "out"))
@@ -117,7 +117,7 @@ def test_an_image_given_twice_is_predicted_once(folder, monkeypatch):
     ],
 )
 def test_options_change_only_what_they_say(options, changes, folder, monkeypatch):
-    """An option replaced the config's whole `Inference`: min_size_hw, align_corners, longest and overlap were lost."""
+    """Once an option replaced the whole `Inference` and lost its min_size_hw, align_corners, longest and overlap."""
     given = dict(min_size_hw=(65, 65), align_corners=True, longest=200, overlap=0.5)
     config = {**SMALL, "inference": dict(type=Inference, **given)}
     model = Segmentor(**{key: value for key, value in config.items() if key != "type"})

@@ -1,4 +1,4 @@
-"""xseg.train on a toy: a run that was killed and resumed equals the unbroken one bit for bit."""
+"""xseg.train on a toy model: a run that was killed and resumed equals the unbroken one bit for bit."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Sums over threads round differently, and the subprocesses have one."""
+    """Sums over several threads round differently, and the subprocesses have one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -29,14 +29,14 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def own_sigterm():
-    """A stopped run leaves the process deaf to SIGTERM."""
+    """Restore the handler of SIGTERM: after a stopped run the process ignores the signal."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 def launch(*args: object) -> subprocess.Popen:
-    """A program in the folder that is its first path: mmengine leaves .dist_test where it runs."""
+    """Start a module in the first folder among its arguments, because mmengine leaves .dist_test in the current one."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, args)],
@@ -98,15 +98,15 @@ def test_killed_run_resumes_to_the_same_bits(unbroken, tmp_path):
     assert process.returncode == -signal.SIGKILL, output
     moved = tmp_path.with_name("moved")
     tmp_path.rename(moved)  # a work dir may move between the runs
-    runner = train(toy_config(ema=True), work_dir=moved, resume=True)  # with other workers: the stream is the same
+    runner = train(toy_config(ema=True), work_dir=moved, resume=True)  # without workers: the same order of images
     stream = list(islice(TrainSampler(ToyData(), seed=3), 16))
-    assert runner.train_dataloader.dataset.asked == stream[8:]  # nothing before was loaded
+    assert runner.train_dataloader.dataset.asked == stream[8:]  # the first half is not loaded again
     assert_same_training(unbroken, moved)
     assert sorted(p.name for p in moved.glob("*.pth")) == ["best_mIoU_iter_4.pth", "iter_6.pth", "iter_8.pth"]
 
 
 def test_sigterm_to_the_whole_group_saves_and_exits_143(tmp_path):
-    """As SLURM sends it: to the workers too. Enough iterations that the run cannot end before the signal."""
+    """SLURM sends the signal to the workers too. The many iterations keep the run from ending before the signal."""
     process = launch("toy", tmp_path, "--workers", 2, "--max-iters", 1_000_000)
     deadline = time.monotonic() + 60
     while not (tmp_path / "last_checkpoint").exists() and time.monotonic() < deadline:
@@ -132,7 +132,7 @@ def test_stopped_run_resumes_to_the_same_bits(unbroken, tmp_path):
     assert_same_training(unbroken, tmp_path)
 
 
-def test_resume_makes_up_the_validation_that_was_cut_off(tmp_path):
+def test_resume_makes_up_for_an_interrupted_validation(tmp_path):
     stop = dict(type="ActAtIteration", at=4, number=signal.SIGTERM)
     with pytest.raises(SystemExit):
         train(toy_config(extra_hooks=(stop,)), work_dir=tmp_path)
@@ -146,7 +146,7 @@ def test_resume_keeps_its_seed_and_refuses_another(tmp_path, unbroken):
         train(toy_config(), work_dir=tmp_path, resume=unbroken / "iter_6.pth", seed=4)
 
 
-def test_resume_in_an_empty_folder_starts_afresh_but_not_over_unreadable_files(tmp_path):
+def test_resume_starts_anew_in_an_empty_folder_but_not_over_unreadable_files(tmp_path):
     runner = train(toy_config(max_iters=2), work_dir=tmp_path / "new", resume=True)
     assert runner.iter == 2
     (tmp_path / "iter_2.pth").write_bytes(b"")
@@ -187,7 +187,7 @@ def test_bf16_and_dry_run(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = toy_config()
     runner = train(cfg, amp="bf16", dry_run=True)
-    assert cfg.train_cfg.max_iters == 8 and cfg.optim_wrapper.type == "OptimWrapper"  # the caller's is untouched
+    assert cfg.train_cfg.max_iters == 8 and cfg.optim_wrapper.type == "OptimWrapper"  # the caller's config is unchanged
     assert type(runner.optim_wrapper).__name__ == "AmpOptimWrapper"
     assert "Dry run OK: 2 iterations" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
@@ -217,7 +217,8 @@ def test_two_ranks_end_with_the_same_weights(tmp_path):
     assert process.returncode == 0, output
     zero, one = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert zero["state"] == one["state"]
-    assert not [name for name in zero["threads"] + one["threads"] if "gloo" in name]  # they could abort the process
+    # threads of gloo that outlive the run could abort the process
+    assert not [name for name in zero["threads"] + one["threads"] if "gloo" in name]
     checkpoint = read_checkpoint(tmp_path / "iter_8.pth")
     info = checkpoint["message_hub"]["runtime_info"]
     assert info["position"] == 8 * 2 * 2 and info["best_score"] == 7.0  # every image evaluated once, no padding

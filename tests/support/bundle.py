@@ -1,4 +1,4 @@
-"""A writer of TensorFlow checkpoints, so that tests need no TensorFlow; one lets TensorFlow read what it wrote."""
+"""A writer of TensorFlow checkpoints, so that tests need no TensorFlow. One test reads its files by TensorFlow."""
 
 import struct
 from itertools import takewhile
@@ -12,7 +12,7 @@ NUMBERS = {np.dtype(kind): number for number, kind in TYPES.items() if number !=
 
 
 def write_bundle(prefix: Path, arrays: dict[str, np.ndarray], num_shards: int = 1) -> None:
-    """`prefix`.index and its shards, the tensors dealt out in turn."""
+    """Write `prefix`.index and its shards; the tensors go to the shards in turn."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     shards = [bytearray() for _ in range(num_shards)]
     rows = [(b"", field(1, num_shards) + field(3, field(1, 1)))]
@@ -35,7 +35,7 @@ def write_bundle(prefix: Path, arrays: dict[str, np.ndarray], num_shards: int = 
 
 
 def block(rows: list[tuple[bytes, bytes]]) -> bytes:
-    """Rows with what each key shares with the one before left out, every sixteenth in full."""
+    """Rows without the prefix that a key shares with the key before; every sixteenth key is whole."""
     data, restarts, before = bytearray(), [], b""
     for index, (key, value) in enumerate(rows):
         if index % 16 == 0:

@@ -6,7 +6,7 @@ SIZE_HW = (800, 1333)
 
 
 def crowded(seed: int, num_boxes: int, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores (num_boxes, num_classes) that differ, each box of one or two classes, and small boxes in heaps."""
+    """Distinct scores (num_boxes, num_classes), one or two classes per box, and small boxes in clusters."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.rand(num_boxes // 8 + 1, 2, generator=generator) * torch.tensor(SIZE_HW[::-1])
     sizes = 1 + 15 * torch.rand(len(centres), 2, generator=generator)

@@ -1,4 +1,4 @@
-"""torchvision's detectors as judges: one small trunk under theirs and ours, and their weights into our heads."""
+"""torchvision's detectors as references: one small trunk for theirs and ours, and their weights for our heads."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ CHANNELS = (6, 10, 14)
 
 
 class Trunk(nn.Module):
-    """Three levels that both programs read: strided averages through a convolution each."""
+    """Three levels at strides 8, 16 and 32: averages of the image, then one convolution each."""
 
     def __init__(self):
         super().__init__()
@@ -25,7 +25,7 @@ class Trunk(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """The same under torchvision's own pyramid."""
+    """The trunk with torchvision's feature pyramid."""
 
     def __init__(self, trunk, out_channels):
         super().__init__()
@@ -52,7 +52,7 @@ def copy_tower(ours, theirs, convs):
 
 
 def sharpen(*modules):
-    """Weights with which scores and boxes spread out; at the initial ones every score is 0.01."""
+    """Add noise to the weights, so that scores and boxes differ: with initial weights every score is 0.01."""
     generator = torch.Generator().manual_seed(0)
     for module in modules:
         for p in module.parameters():

@@ -1,11 +1,11 @@
-"""What a piece of code stores at most in one tensor."""
+"""The largest tensor that a piece of code makes."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Largest(TorchDispatchMode):
-    """Notes how many values lie in the memory of the largest tensor that anything inside returns."""
+    """Records the number of values in the storage of the largest tensor that an operation inside returns."""
 
     values = 0
 

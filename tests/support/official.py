@@ -1,4 +1,4 @@
-"""pycocotools as judge: random ground truths and results as files, and its twelve numbers of two files."""
+"""pycocotools as the reference: random ground truths and results as files, and its twelve numbers for two files."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ SIZE = dict(height=120, width=160)
 
 
 def painted(box):
-    """The box without every fifth row, as far as it lies in the image, as run lengths."""
+    """Run lengths of the part of a box inside the image, without every fifth row."""
     mask = np.zeros((1, 120, 160), np.uint8)
     x, y, width, height = (int(side) for side in box)
     mask[0, max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 1
@@ -23,7 +23,7 @@ def painted(box):
 
 
 def random_files(seed, keys, per_image=6, num_images=9, clipped=False):
-    """A ground truth and results. Image ids in disorder, ties in score, crowds, boxes and objects of all sizes.
+    """A ground truth and results, with unordered image ids, equal scores, crowds, and objects of all sizes.
 
     Args:
         keys: of every result: "bbox", "segmentation" or both.
@@ -33,7 +33,7 @@ def random_files(seed, keys, per_image=6, num_images=9, clipped=False):
 
     def box():
         x, y, width, height = [*rng.uniform(-10, 120, 2), *rng.uniform(0, 150, 2) ** rng.choice([0.7, 1])]
-        x, y = (x / 4, y / 4) if width * height > 9000 else (x, y)  # large, and still mostly inside
+        x, y = (x / 4, y / 4) if width * height > 9000 else (x, y)  # keeps large boxes mostly inside
         if clipped:
             x, y = max(x, 0), min(max(y, 0), 100)
             width, height = min(width + 2, 160 - x), min(height + 2, 120 - y)
@@ -58,7 +58,7 @@ def random_files(seed, keys, per_image=6, num_images=9, clipped=False):
 
 
 def write(folder, truth, results):
-    """gt.json and dt.json in the folder; their paths."""
+    """Write gt.json and dt.json to the folder; returns their paths."""
     paths = folder / "gt.json", folder / "dt.json"
     for path, content in zip(paths, (truth, results), strict=True):
         path.write_text(json.dumps(content))
@@ -66,7 +66,7 @@ def write(folder, truth, results):
 
 
 def official(truth: str | Path, results: str | Path, kind: str):
-    """pycocotools' finished run on two files, its twelve lines, and AP by class at all IoUs."""
+    """pycocotools on two files: its twelve numbers, its twelve lines, and AP by class over all IoUs."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

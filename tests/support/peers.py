@@ -1,4 +1,4 @@
-"""Parity with other programs: the files of their outputs, the rule that made their weights, and `shake`."""
+"""Parity with other programs: paths of their outputs, the rule of their weights, and `shake`."""
 
 import zlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A toy model, data set and config that train in milliseconds; run as a program it is one training to be killed."""
+"""A toy model, data set and config that train in milliseconds; run as a program, one training that tests can kill."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ from xseg.run.train import train
 
 @DATASETS.register_module(force=True)
 class ToyData(Dataset):
-    """Random images; the augmentation is noise from the seed of the draw. Keeps what was asked of it."""
+    """Random images; the augmentation is noise from the seed of the draw. `asked` records the requested keys."""
 
     metainfo: ClassVar[dict] = dict(classes=("a", "b"), palette=[(0, 0, 0), (1, 2, 3)])
 

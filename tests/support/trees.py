@@ -1,4 +1,4 @@
-"""Small data sets on disk for the tests of this folder."""
+"""Writers of small data sets."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,7 @@ from xseg.data import write_mask
 
 
 def write_pair(root, id, size_hw=(20, 30), label=1, seed=None):
-    """A noise image and a mask of background with a block of `label` in the middle; returns both paths."""
+    """Write a noise image, and a mask of background with a block of `label`; returns both paths."""
     height, width = size_hw
     rng = np.random.default_rng(sum(id.encode()) if seed is None else seed)
     image_path, mask_path = root / "JPEGImages" / f"{id}.jpg", root / "SegmentationClass" / f"{id}.png"
@@ -27,7 +27,7 @@ def write_split(root, split, ids):
 
 
 def write_voc(root, **splits):
-    """VOC layout: write_voc(root, train=["a", "b"], val=["c"])."""
+    """Write VOC's layout: write_voc(root, train=["a", "b"], val=["c"])."""
     for split, ids in splits.items():
         for id in ids:
             write_pair(root, id)
@@ -36,7 +36,7 @@ def write_voc(root, **splits):
 
 
 def write_cityscapes(root, ids, split="train", city="aachen"):
-    """Cityscapes' layout of noise images: write_cityscapes(root, {"aachen_000000_000019": (H, W) instance ids, …})."""
+    """Write noise images in Cityscapes' layout: write_cityscapes(root, {"aachen_000000_000019": ids (H, W)})."""
     images, truth = root / "leftImg8bit" / split / city, root / "gtFine" / split / city
     for folder in (images, truth):
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,8 @@ def write_cityscapes(root, ids, split="train", city="aachen"):
 
 
 def cityscapes_scene():
-    """12 x 20 pixels of road (7): a car of 3 x 5 cut in two by a pole (17), another, a group of persons, a caravan."""
+    """Instance ids of 12 x 20 pixels: road (7), a car of 3 x 5 cut in two by a pole (17), a second car, a group of
+    persons (24), a caravan."""
     ids = np.full((12, 20), 7)
     ids[2:5, 1:6] = 26000
     ids[2:5, 3] = 17
@@ -61,7 +62,7 @@ def cityscapes_scene():
 
 
 def write_detection(root, objects, ids=("a",), size_hw=(20, 30)):
-    """VOC's detection layout; objects are (name, xmin, ymin, xmax, ymax, difficult), the same in every image."""
+    """Write VOC's detection layout; every image has the same objects (name, xmin, ymin, xmax, ymax, difficult)."""
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     height, width = size_hw

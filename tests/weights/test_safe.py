@@ -98,7 +98,7 @@ def changed(config: dict, **options: dict) -> dict:
     [
         (dict(backbone=dict(width=100.0)), r"describes a model of [\d,.]+ MB, more than the file holds"),
         (dict(head=dict(num_classes=1_000_000)), r"describes a model of [\d,.]+ MB, more than the file holds"),
-        (dict(backbone=dict(in_channels=10**12)), r"asks for 1000000000000, and no number .* is above 1,000,000"),
+        (dict(backbone=dict(in_channels=10**12)), r"must be at most 1,000,000, got 1000000000000; refused"),
         (dict(backbone=dict(type=Xception, num_middle=10**6)), "cannot be built .*more parts than the file holds"),
         (dict(backbone=dict(out=LEVELS), head=dict(type=RetinaNet, num_levels=10**6)), "num_levels must be at most 12"),
     ],

@@ -1,1 +1,1 @@
-"""What the commands and the Python API share: train, evaluate, predict, load."""
+"""Training, evaluation, prediction and loading, for the commands and the Python API."""

@@ -1,4 +1,4 @@
-"""`xseg weights convert`: weights of any source as one .safetensors of ours that knows its model and carries a card."""
+"""`xseg weights convert`: weights of any source as one .safetensors file with its model's config and a card."""
 
 import os
 
@@ -10,16 +10,16 @@ from xseg.weights.safe import save_safetensors
 
 
 def convert(source: str | os.PathLike, out: str | os.PathLike, config: str | os.PathLike) -> str:
-    """Load `source` into the model of `config` and write it to `out`; returns a line on what was written.
+    """Load `source` into the model of `config` and write it to `out`; returns a line about the file.
 
-    Raises ValueError if the source leaves a part of the model as initialised: such a file would claim what it is not.
+    Raises ValueError if the source has no weights for a part of the model: the file must not hold initial values.
     """
     weights = read_weights(source)
     model = load(config, weights=weights, device="cpu")
     if model.fresh:
         raise ValueError(
-            f"{source} has no weights for {len(model.fresh)} tensors of {config}, as {model.fresh[0]}; name the config "
-            "of the model that the weights belong to"
+            f"{source} has no weights for {len(model.fresh)} tensors of {config}, such as {model.fresh[0]}; name the "
+            "config of the model that the weights belong to"
         )
     row = PUBLISHED.get(os.fspath(source))
     card = {"source": row.url if row else str(source), "config": config_name(load_config(config))}

@@ -1,4 +1,4 @@
-"""`xseg eval-json GT DT`: COCO's numbers from a file of ground truth and a file of results alone."""
+"""`xseg eval-json GT DT`: COCO's numbers from two files, the ground truth and the results."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class FileReport(NamedTuple):
     sources: dict[str, str]  # paths of the two files
 
     def lines(self) -> list[str]:
-        """The twelve numbers as pycocotools prints them: shares, -1 without objects."""
+        """The twelve numbers as pycocotools prints them: values in 0..1, or -1 without objects."""
         return [_line(number, self.scores.numbers[number.name]) for number in NUMBERS]
 
     def table(self) -> Table:
-        """Objects, detections and AP in percent by class, and their sums and means."""
+        """Objects, detections and AP in percent by class; the last row has the sums and the means."""
         numbers = self.scores.numbers
         columns = (self.classes, self.objects, self.detections, self.scores.ap, self.scores.ap_50)
         return Table(
@@ -53,7 +53,7 @@ class FileReport(NamedTuple):
         )
 
     def values(self) -> dict:
-        """Numbers in percent by the names of `xseg eval`; None without objects."""
+        """Numbers in percent under the names that `xseg eval` uses; None without objects."""
         kind = self.kind
         numbers = {f"{kind}_{name}": percent(value) for name, value in self.scores.numbers.items()}
         by_class = {
@@ -63,7 +63,7 @@ class FileReport(NamedTuple):
         return numbers | by_class | {"images": self.num_images, "detections": sum(self.detections)}
 
     def markdown(self) -> str:
-        """The table and the twelve numbers as a Markdown page."""
+        """The table and the twelve lines as Markdown."""
         return "\n".join([*self.table().markdown(), "", "```", *self.lines(), "```", ""])
 
     def write(self, out: str | os.PathLike) -> None:
@@ -74,7 +74,7 @@ class FileReport(NamedTuple):
         (folder / "metrics.md").write_text(self.markdown(), encoding="utf-8")
 
     def print(self) -> None:
-        """Print the twelve lines, then a table of the classes."""
+        """Print the twelve lines, then the table of the classes."""
         from rich.console import Console
 
         print(*self.lines(), sep="\n")
@@ -87,9 +87,10 @@ def evaluate_json(
     kind: str | None = None,
     out: str | os.PathLike | None = None,
 ) -> FileReport:
-    """Score a file of results against a ground truth, both in COCO's form; `read_coco_files` explains kind and errors.
+    """Score a file of results against a ground truth, both in COCO's format.
 
     Args:
+        kind: "bbox" or "segm"; see `read_coco_files` for the default and the errors.
         out: folder for metrics.json and metrics.md; None writes nothing.
     """
     sources = {"ground_truth": str(truth), "results": str(results)}
@@ -97,12 +98,12 @@ def evaluate_json(
     count = len(classes)
     objects = [entry.truth.labels[~entry.truth.ignore] for entry in entries]
     detections = [entry.detections.labels for entry in entries]
-    none = np.zeros(0, np.int64)
+    empty = np.zeros(0, np.int64)  # for files without images
     report = FileReport(
         kind,
         coco_scores(entries, count, kind),
         classes,
-        *(np.bincount(np.concatenate([none, *labels]), minlength=count).tolist() for labels in (objects, detections)),
+        *(np.bincount(np.concatenate([empty, *labels]), minlength=count).tolist() for labels in (objects, detections)),
         len(entries),
         sources,
     )
@@ -114,6 +115,6 @@ def evaluate_json(
 def _line(number: Number, share: float | None) -> str:
     title, short = ("Average Precision", "(AP)") if number.table == "precision" else ("Average Recall", "(AR)")
     iou = "0.50:0.95" if number.iou is None else f"{number.iou:.2f}"
-    area, most = AREAS[number.area], MAX_DETECTIONS[number.detections]
+    area, limit = AREAS[number.area], MAX_DETECTIONS[number.detections]
     value = -1 if share is None else share
-    return f" {title:<18} {short} @[ IoU={iou:<9} | area={area:>6s} | maxDets={most:>3d} ] = {value:0.3f}"
+    return f" {title:<18} {short} @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"

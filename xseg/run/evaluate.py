@@ -1,4 +1,4 @@
-"""`xseg.evaluate(config, weights)`: the numbers, tables and pictures of all metrics of a config."""
+"""`xseg.evaluate(config, weights)`: numbers, tables and pictures of all metrics of a config."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def evaluate(
 
     Args:
         config: path or name of a config, or a Config.
-        weights: a work dir, whose best checkpoint is taken, or any source that `xseg.weights.read_weights` reads (a
-            file, a published name, …); None takes the `weights` of the config.
-        out: folder for metrics.json and the files of the metrics; None takes `default_folder(…)`.
-        num_worst: how many of the worst images are drawn.
+        weights: a work dir, of which the best checkpoint is used, or any source that `xseg.weights.read_weights` reads
+            (a file, a published name, …); None uses the `weights` of the config.
+        out: folder for metrics.json and the files of the metrics; None uses `default_folder(…)`.
+        num_worst: number of worst images to draw.
         launcher: "pytorch" under torchrun, "slurm" under srun, otherwise "none".
         overrides: {"val_dataloader.batch_size": 4, …}.
         data_root: folder of the data set, instead of the `root` in the config.
         deploy: "fp32", "bf16" or "fp16" evaluates the deployment form of the model, see `Model.deploy`.
-        panoptic: compute panoptic quality too; the model must be a `JointModel` with instance masks.
-        backend: backend of the deployment form.
+        panoptic: also compute panoptic quality; the model must be a `JointModel` with instance masks.
+        backend: computes the deployment form; see `xseg.deploy.backends`.
 
     Raises ValueError if neither the call nor the config names weights, or if the weights have no head.
     """
@@ -56,7 +56,7 @@ def evaluate(
     source = weights or cfg.get("weights")
     if not source:
         raise ValueError(
-            f"{config_name(cfg)} names no weights of its own: name a checkpoint, a work dir or published weights"
+            f"{config_name(cfg)} has no `weights` of its own; name a checkpoint, a work dir or published weights"
         )
     out = Path(out or default_folder(source, cfg))
     weights = read_weights(resolve_weights(source))
@@ -70,7 +70,7 @@ def evaluate(
 def run_test(
     cfg: Config, weights: Weights, out: Path, num_worst: int, deploy: str | None, backend: str | None
 ) -> Report:
-    """Evaluate the weights by a config that `set_up` prepared, and write the report; arguments as of `evaluate`."""
+    """Evaluate weights by a config that `set_up` has prepared, and write the report; see `evaluate` for arguments."""
     keep_freed_memory()
     with quiet(), processes(cfg):
         runner = build_runner(cfg)
@@ -92,10 +92,10 @@ def run_test(
 
 
 class Report(dict):
-    """What metrics.json holds: the numbers of every metric, images, seconds, weights.
+    """The content of metrics.json: the numbers of every metric, images, seconds, weights.
 
-    All processes of an evaluation have the same numbers; the main one alone writes and prints. The report keeps its
-    metrics, with all detections and the worst images; `dict(report)` is the numbers alone.
+    All processes of an evaluation hold the same numbers; only the main process writes and prints. The report keeps its
+    metrics, with all detections and the worst images; `dict(report)` holds the numbers without them.
     """
 
     def __init__(self, metrics: list[Metric], **facts):
@@ -108,7 +108,7 @@ class Report(dict):
         self.files: list[str] = []  # in `folder`
 
     def write(self, out: str | os.PathLike) -> None:
-        """Write metrics.json and what the metrics write into the folder `out`."""
+        """Write metrics.json and the files of the metrics into the folder `out`."""
         if not self.is_main:
             return
         self.folder, self.files = Path(out), ["metrics.json"]
@@ -118,7 +118,7 @@ class Report(dict):
             self.files += [name for name in metric.write(self.folder) if name not in self.files]
 
     def print(self) -> None:
-        """Print a table for every metric, and the names of the files that were written."""
+        """Print a table for every metric, and the names of the written files."""
         if not self.is_main:
             return
         from rich.console import Console
@@ -132,7 +132,7 @@ class Report(dict):
 
 
 def put_in_weights(runner: Runner, weights: Weights, deploy: str | None, backend: str | None) -> None:
-    """Load the weights, and replace the runner's model by its deployment form if one is asked for."""
+    """Load the weights; with `deploy` or `backend`, replace the runner's model by its deployment form."""
     model = getattr(runner.model, "module", runner.model)
     if fresh := load_weights(model, weights):
         raise ValueError(f"{weights.path} holds only a backbone: {len(fresh)} tensors of the head are missing")
@@ -141,7 +141,7 @@ def put_in_weights(runner: Runner, weights: Weights, deploy: str | None, backend
 
 
 def default_folder(source: str | os.PathLike, cfg: Config) -> Path:
-    """`eval` in the work dir or beside the checkpoint; `work_dirs/<config>/eval` for weights that are no local file."""
+    """`eval` in the work dir or beside the checkpoint; `work_dirs/<config>/eval` for weights that are not on disk."""
     path = Path(source)
     if path.exists():
         return (path if path.is_dir() else path.parent) / "eval"
@@ -149,7 +149,7 @@ def default_folder(source: str | os.PathLike, cfg: Config) -> Path:
 
 
 def set_up(cfg: Config, out: Path, launcher: str) -> None:
-    """Reduce the config of a training to what an evaluation needs."""
+    """Reduce a training config to the parts that an evaluation needs."""
     for part in ("dataloader", "evaluator", "cfg"):
         cfg.setdefault(f"test_{part}", cfg[f"val_{part}"])
     fill_num_classes(cfg, "test_dataloader")

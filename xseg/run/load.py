@@ -25,8 +25,8 @@ from xseg.weights.sources import SAFE_NAME
 
 OUR_PACKAGES = ("backbones.", "heads.", "xseg.models.")
 SUFFIXES = (".pth", ".pt", ".safetensors")
-LARGEST = 1_000_000  # limit of the numbers in a checkpoint's model config: channels, layers, pixels
-MOST_CALLS = 100  # limit of torch calls per tensor while a model is built; timm's networks need up to 16
+LARGEST = 1_000_000  # upper limit of numbers in a checkpoint's model config: channels, layers, pixels
+MOST_CALLS = 100  # upper limit of torch calls per tensor while a model is built; timm's networks need up to 16
 
 
 def load(
@@ -72,7 +72,7 @@ def import_modules(names: str | Sequence[str]) -> list[str]:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise  # the module exists, but imports another that does not
             raise ModuleNotFoundError(
-                f"imports: no module named {name!r}; run where it lies, or add its folder to PYTHONPATH", name=name
+                f"imports: no module named {name!r}; run in its folder, or add its folder to PYTHONPATH", name=name
             ) from error
     return names
 
@@ -125,7 +125,7 @@ def _from_config(cfg, source: str | os.PathLike | Weights | None) -> nn.Module:
     if weights:
         model.fresh = load_weights(model, weights)
         if weights.origin and not meta and model.num_classes == 1000:
-            meta = {"classes": imagenet_classes()}  # all classifiers of other sources are ImageNet's
+            meta = {"classes": imagenet_classes()}  # all known classifiers of other sources are trained on ImageNet
         _describe(model, config, {**meta, **weights.meta.get("xseg", {})})
     return model
 
@@ -134,8 +134,7 @@ def _from_checkpoint(weights: Weights, imports: Sequence[str]) -> nn.Module:
     meta = weights.meta.get("xseg")
     if not meta:
         raise ValueError(
-            f"{weights.path} does not say which model it holds: give its config too, "
-            f"`xseg.load(CONFIG, {weights.path})`"
+            f"{weights.path} does not hold its model's config; give the config too: `xseg.load(CONFIG, {weights.path})`"
         )
     config = _classes_of(meta["model"], weights.path, imports)
     without_downloads(config)
@@ -152,7 +151,7 @@ def _check_size(config: dict, weights: Weights) -> None:
         with torch.device("meta"), budget:
             model = MODELS.build(config)
     except Exception as error:
-        remedy = f"if you trust it, give its config too, `xseg.load(CONFIG, {path})`"
+        remedy = f"if you trust it, give its config too: `xseg.load(CONFIG, {path})`"
         raise ValueError(f"{path} describes a model that cannot be built ({error}); {remedy}") from None
     size = sum(value.nbytes for value in model.state_dict().values())
     if size > os.path.getsize(path):
@@ -163,7 +162,7 @@ def _check_size(config: dict, weights: Weights) -> None:
 
 
 class _Budget(TorchFunctionMode):
-    """Let a model be built on the meta device; stop with ValueError after `calls` calls of torch."""
+    """Raises ValueError after `calls` torch calls, so that building a model cannot take for ever."""
 
     def __init__(self, calls: float):
         super().__init__()
@@ -172,10 +171,10 @@ class _Budget(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         self.left -= 1
-        if func is torch.linspace:  # drop rates by depth, whose values are read, so they need memory
+        if func is torch.linspace:  # drop rates by depth: models read the values, which meta tensors do not have
             steps = args[2] if len(args) > 2 else kwargs["steps"]
             self.left, kwargs = self.left - steps, {**kwargs, "device": "cpu"}
-        elif func is torch.tensor:  # numbers of the config, whose values distributions check
+        elif func is torch.tensor:  # numbers of the config: distributions check their values
             kwargs = {**kwargs, "device": "cpu"}
         if self.left < 0:
             raise ValueError("it has more parts than the file holds tensors")
@@ -200,7 +199,7 @@ def _classes_of(config: object, path: Path, imports: Sequence[str] = ()) -> obje
     if isinstance(config, (list, tuple)):
         return [_classes_of(value, path, imports) for value in config]
     if isinstance(config, (int, float)) and not abs(config) <= LARGEST:
-        raise ValueError(f"{path} asks for {config}, and no number in a model's config is above {LARGEST:,}: refused")
+        raise ValueError(f"{path}: numbers in a model's config must be at most {LARGEST:,}, got {config}; refused")
     if not isinstance(config, dict):
         return config
     built = {key: _classes_of(value, path, imports) for key, value in config.items()}
@@ -210,10 +209,10 @@ def _classes_of(config: object, path: Path, imports: Sequence[str] = ()) -> obje
 
 
 def _trusted_class(name: str, path: Path, imports: Sequence[str]) -> type:
-    """The class of a dotted name in a checkpoint; a module that is not ours is never imported for it.
+    """The class of a dotted name in a checkpoint; only our own modules are imported for it.
 
-    Trusted are our classes, and `nn.Module`s of the modules in `imports` or of the user's own imported code. Classes of
-    installed libraries must be named, because the constructors of some read files or the network.
+    Our classes are trusted, and so is every `nn.Module` of the modules in `imports` or of the user's own imported code.
+    Modules of installed libraries must stand in `imports`: constructors of some classes read files or the network.
     """
     module, _, attribute = name.rpartition(".")
     ours = f"{module}.".startswith(OUR_PACKAGES)
@@ -233,7 +232,7 @@ def _is_trusted(module: str, imports: Sequence[str]) -> bool:
         return True
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
-        return module == "__main__"  # a notebook or a console; others without a file are built into Python
+        return module == "__main__"  # in a notebook or console; other modules without a file are built into Python
     place = Path(file).resolve()
     library = Path(sysconfig.get_path("stdlib")).resolve()
     return library not in place.parents and not {"site-packages", "dist-packages"} & {*place.parts}

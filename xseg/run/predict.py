@@ -15,12 +15,12 @@ from torch import nn
 from xseg.data.read.images import read_image
 from xseg.engine import keep_freed_memory
 
-AT_ONCE = 4  # images that are read ahead, and results whose files are still being written
+AT_ONCE = 4  # limit of images read ahead, and of results that are still being written
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
-    """The image files that files, folders (without subfolders) and glob patterns name, each once, in order."""
+    """Image files named by paths, folders (without subfolders) and glob patterns: in order, each once."""
     images: dict[str, Path] = {}
     for item in map(str, inputs):
         path = Path(item)
@@ -31,7 +31,9 @@ def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
         else:
             matches = [Path(m) for m in sorted(glob.glob(item, recursive=True)) if Path(m).is_file()]
         if not matches:
-            raise FileNotFoundError(f"{item}: no such image, no folder with images, and no pattern that matches any")
+            raise FileNotFoundError(
+                f"{item}: neither an image, nor a folder with images, nor a pattern that matches any"
+            )
         for match in matches:
             images.setdefault(os.path.abspath(match), match)
     return [*images.values()]
@@ -53,9 +55,9 @@ def output_names(images: Sequence[Path]) -> list[str]:
 def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Iterator[str]:
     """Predict every image; yield one line per image with the seconds of `model.predict` and a summary.
 
-    While the network computes, the next images are read and the files of the previous results are written (see `write`
-    of results). All files are complete at the end. An image that cannot be read is named in its line and does not stop
-    the others; a ValueError at the end gives their number. Files are named by `output_names`.
+    While the network computes, the next images are read and the files of the previous results are written (see the
+    method `write` of results, and `output_names`). All files are complete at the end. An image that cannot be read gets
+    a line with the error, and the others continue; a ValueError at the end tells how many failed.
     """
     images, out, failed = find_images(inputs), Path(out), 0
     keep_freed_memory()

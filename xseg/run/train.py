@@ -1,4 +1,4 @@
-"""`xseg.train(config)`: one training, from a config to a checkpoint. The command `xseg train` is a door to this."""
+"""`xseg.train(config)`: one training, from a config to checkpoints. The command `xseg train` calls this."""
 
 import itertools
 import os
@@ -29,7 +29,7 @@ from xseg.weights import Weights, load_weights, read_weights
 LAUNCHERS = ("none", "pytorch", "slurm")
 _RUNS = itertools.count()
 
-# What this file puts into a config it names by its registered name: a class would break the config's dump.
+# This file writes classes into a config by their registered names: a class itself could not be dumped.
 
 
 def train(
@@ -45,28 +45,29 @@ def train(
     overwrite: bool = False,
     overrides: dict | None = None,
 ) -> Runner:
-    """Train a model as the config says; returns mmengine's Runner after the last iteration.
+    """Train the model of a config; returns mmengine's Runner after the last iteration.
 
-    `runner.model` is the model itself, also after a run of several processes.
+    `runner.model` is the model without a wrapper, also after a run of several processes.
 
     Args:
         config: a mmengine Config, or the path or name of one.
-        work_dir: for checkpoints and logs; `work_dirs/<name of the config>` if neither given here nor in the config.
-        resume: a checkpoint, or True for the newest readable one of work_dir. A work dir without any checkpoint is
-            started afresh, so that a job that is requeued can always run the same command. Length, intervals, workers,
-            learning rate and its schedule may differ from the checkpoint's, and take effect; a run that changes others
-            is refused.
-        load_from: weights to start from, of any source that `xseg.weights` reads, strict in names and shapes; those
-            of a bare backbone fit too.
-            dict(path=…, new=["head.classifier"]) leaves the named modules as initialised.
+        work_dir: for checkpoints and logs; default: the config's, else `work_dirs/<name of the config>`.
+        resume: a checkpoint, or True for the newest readable one in work_dir. In a work dir without a checkpoint the
+            training starts from the beginning, so that a requeued job can always run the same command. Length,
+            intervals, workers, learning rate and schedule may differ from the checkpoint's, and take effect; other
+            changes are refused.
+        load_from: initial weights, from any source that `xseg.weights` reads: of the whole model or of its backbone.
+            Names and shapes must match. dict(path=…, new=["head.classifier"]) keeps the initial values of the named
+            modules.
         amp: "bf16" or "fp16" for mixed precision.
-        seed: of weights, order and augmentation; the config's if None. A resumed run keeps its own.
+        seed: of weights, order and augmentation; None: the config's. A resumed run keeps its own.
         launcher: "pytorch" under torchrun, "slurm" under srun, else "none".
-        dry_run: two optimizer steps, one validation batch and one checkpoint in a temporary folder: does it all fit?
-        overwrite: remove the checkpoints and logs of another run that work_dir holds; without it that is an error.
+        dry_run: only test the config: two optimizer steps, one validation batch and one checkpoint, in a temporary
+            folder.
+        overwrite: remove checkpoints and logs of another run from work_dir; without it, such a work_dir is an error.
         overrides: {"train_dataloader.batch_size": 4, …}.
 
-    Raises SystemExit(128 + signal) after a signal stopped the run and its checkpoint is saved (143 for SIGTERM).
+    Raises SystemExit(128 + signal), 143 for SIGTERM, when a signal stops the run; a checkpoint is saved first.
     """
     cfg = load_config(config, overrides)
     fill_num_classes(cfg, "train_dataloader")
@@ -74,9 +75,9 @@ def train(
     check_launcher(launcher)
     check_schedule(cfg)
     if resume and load_from:
-        raise ValueError("resume and load_from exclude each other: a resumed run has its weights already")
+        raise ValueError("resume and load_from exclude each other: a resumed run has weights already")
     if resume and overwrite:
-        raise ValueError("resume and overwrite exclude each other: nothing is left to resume once it is overwritten")
+        raise ValueError("resume and overwrite exclude each other: overwrite removes the checkpoints to resume from")
     if amp is not None:
         _set_amp(cfg, amp)
     if seed is not None:
@@ -115,14 +116,14 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
         if crop:
             head = cfg.model.head
             runner.logger.info(
-                f"For crops of {crop[0]} x {crop[1]}: atrous rates {head.rates}, image pooling over "
-                f"{'the whole image' if head.pooling_hw is None else head.pooling_hw} in prediction; "
-                "model.head.rates and model.head.pooling_hw set others"
+                f"For crops of {crop[0]} x {crop[1]}: atrous rates {head.rates}; image pooling in prediction over "
+                f"{'the whole image' if head.pooling_hw is None else head.pooling_hw}. Change them by model.head.rates "
+                "and model.head.pooling_hw"
             )
         if checkpoint is None:
             fresh = _start_from(runner, weights, new) if weights else None
             _mute_unseen_taps(runner, fresh)
-        if overwrite and runner.rank == 0:  # only now, when all that can be wrong with the new run has been told
+        if overwrite and runner.rank == 0:  # only now: a mistake in the new run would have raised by here
             clear_work_dir(work_dir, keep=runner.timestamp)
         try:
             runner.train()
@@ -138,10 +139,10 @@ def _run(cfg: Config, work_dir: Path, resume, load_from, seed: int | None = None
 
 
 def _fill_class_weights(cfg: Config) -> None:
-    """Replace class_weights="balanced" by numbers: of pixels for segmentation losses, of labels for a classifier.
+    """Replace class_weights="balanced" by numbers, from counts of pixels (segmentation losses) or labels (classifiers).
 
-    This builds the training set a second time: the Runner builds its own from the config, which must hold plain values
-    for checkpoints and would be deep-copied with a data set in it.
+    This builds the training set, and the Runner builds it again from the config. The config cannot carry the data set:
+    it holds plain values for checkpoints and is deep-copied.
     """
     for places, count in ((cfg.model.get("losses", ()), balanced_weights), ([cfg.model], balanced_label_weights)):
         places = [place for place in places if place.get("class_weights") == "balanced"]
@@ -152,7 +153,7 @@ def _fill_class_weights(cfg: Config) -> None:
 
 
 def check_launcher(launcher: str) -> None:
-    """ValueError for a launcher that does not go with the environment that this process was started in."""
+    """ValueError for a launcher that does not match the environment of this process."""
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
     world_size = int(os.environ.get("WORLD_SIZE", 1))
@@ -171,12 +172,12 @@ def _set_amp(cfg: Config, amp: str) -> None:
         raise ValueError(f"amp must be 'bf16' or 'fp16', got {amp!r}")
     if amp == "fp16" and not torch.cuda.is_available():
         raise ValueError("amp must be 'bf16' on CPU, got 'fp16'")
-    cfg.optim_wrapper.pop("loss_scale", None)  # of mmengine's wrapper
-    cfg.optim_wrapper.update(type="XsegAmpOptimWrapper", dtype=amp)  # in place: what is lazy in it must stay so
+    cfg.optim_wrapper.pop("loss_scale", None)  # an argument of mmengine's wrapper
+    cfg.optim_wrapper.update(type="XsegAmpOptimWrapper", dtype=amp)  # in place, so that lazy objects stay lazy
 
 
 def _shorten(cfg: Config) -> None:
-    """Everything once, quickly: a misspelt hook argument or save_best key fails now, not after hours."""
+    """Shorten a run so that every part runs once: a misspelt hook argument or save_best key fails at once."""
     steps = 2 * cfg.optim_wrapper.get("accumulative_counts", 1)
     cfg.train_cfg.update(max_iters=steps, val_interval=steps, val_begin=1, dynamic_intervals=None)
     for hook in [*cfg.get("custom_hooks", []), *cfg.get("default_hooks", {}).values()]:
@@ -192,12 +193,15 @@ def _shorten(cfg: Config) -> None:
 
 
 def _resumable(work_dir: Path, resume) -> Path | None:
-    """The checkpoint to resume. With resume=True, a folder without a single .pth starts afresh, with a warning: a
-    preempted job must be able to run the same command again even if it had no time to save. Files that are all
-    unreadable are an error: to begin again over them would destroy what may be rescued."""
+    """The checkpoint to resume from, or None to start from the beginning.
+
+    With resume=True a folder without any .pth gives None and a warning: a preempted job must be able to run the same
+    command again even if it had no time to save. If no .pth is readable, that is an error: a new run would overwrite
+    files that may still be rescued.
+    """
     if resume is True:
         if not any(work_dir.glob("*.pth")):
-            print_log(f"Nothing to resume in {work_dir}: starting afresh", logger="current", level=30)
+            print_log(f"No checkpoint in {work_dir}: training starts from the beginning", logger="current", level=30)
             return None
         return find_resumable(work_dir)
     return Path(resume) if resume else None
@@ -208,18 +212,18 @@ def _set_resume(cfg: Config, path: Path, seed: int | None) -> None:
     check_resumable(checkpoint, path)
     saved = checkpoint["meta"].get("seed")
     if seed is not None and seed != saved:
-        raise ValueError(f"seed must be that of the resumed run ({saved}), got {seed}; leave it out")
+        raise ValueError(f"seed must be that of the resumed run ({saved}), got {seed}; do not give a seed")
     fill_context(cfg, Weights(checkpoint["state_dict"], checkpoint["meta"], None, path))
     if "settings" in checkpoint["meta"]:
         check_settings(checkpoint["meta"]["settings"], settings_of(cfg), path)
     else:
-        print_log(f"{path} does not tell the settings of its run: not compared", logger="current", level=30)
+        print_log(f"{path} does not hold the settings of its run; they are not compared", logger="current", level=30)
     cfg.randomness = {**cfg.get("randomness", {}), "seed": saved}
     cfg.load_from, cfg.resume = str(path), True
 
 
 def _read_start(load_from) -> tuple[Weights, tuple[str, ...]]:
-    """The weights to start from and the modules that they leave as initialised; a wrong name is told at once."""
+    """The initial weights, and the modules that keep their initial values; a wrong source raises here, early."""
     source = load_from if isinstance(load_from, dict) else dict(path=load_from)
     return read_weights(source["path"]), tuple(source.get("new", ()))
 
@@ -227,15 +231,15 @@ def _read_start(load_from) -> tuple[Weights, tuple[str, ...]]:
 def _start_from(runner: Runner, weights: Weights, new: Sequence[str]) -> list[str]:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if hasattr(model, "init_weights"):
-        model.init_weights()  # now: Runner.train() would call it on top of the weights, but does so only once
+        model.init_weights()  # Runner.train() calls it unless it was called; it would overwrite the loaded weights
     return load_weights(model, weights, new)
 
 
 def _mute_unseen_taps(runner: Runner, fresh: Sequence[str] | None) -> None:
-    """Set kernel taps that the training images never reach to zero, and say so.
+    """Set kernel taps that see only padding in all training images to zero, and log a warning.
 
     Args:
-        fresh: names of the weights that are as initialised; None for all but those of a pretrained backbone.
+        fresh: names of weights with initial values; None: all weights except those of a pretrained backbone.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     loader = runner.train_loop.dataloader
@@ -254,8 +258,8 @@ def _mute_unseen_taps(runner: Runner, fresh: Sequence[str] | None) -> None:
     if muted:
         height, width = data["images"][0].shape[-2:]
         runner.logger.warning(
-            f"In training images of {height} x {width} these kernel taps see only padding and cannot learn; they are "
-            f"set to zero and stay so: {'; '.join(muted)}. Train on larger crops, or with smaller atrous rates "
+            f"In training images of {height} x {width} these kernel taps see only padding and cannot learn. They are "
+            f"set to zero and stay zero: {'; '.join(muted)}. Train on larger crops, or with smaller atrous rates "
             "(model.head.rates) or fewer levels"
         )
 
