@@ -42,17 +42,17 @@ def test_every_shipped_config_reads_checks_and_can_be_saved(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", shipped_configs())
-def test_every_schedule_ends_with_its_run(name):
+def test_every_schedule_ends_with_its_training(name):
     cfg = load_config(name)
     if not cfg.get("train_cfg"):
-        assert cfg.weights in PUBLISHED  # a config that only evaluates brings its weights
+        assert cfg.weights in PUBLISHED  # a config only for evaluation names its weights
         assert PUBLISHED[cfg.weights].config
         return
     cfg = load_config(name, {"train_cfg.max_iters": 100})
     assert cfg.param_scheduler[-1].end == (101 if "power" in cfg.param_scheduler[-1] else 100)
     cfg = load_config(name)
     last, max_iters = cfg.param_scheduler[-1], cfg.train_cfg.max_iters
-    ends = (max_iters + 1,) if "power" in last else (max_iters, max_iters + 1)  # poly's last step must not be at 0
+    ends = (max_iters + 1,) if "power" in last else (max_iters, max_iters + 1)  # poly's last step is not at rate 0
     assert last.end in ends
     assert cfg.train_cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0 or cfg.train_cfg.max_iters >= 1000
     assert cfg.train_dataloader.dataset.type == cfg.val_dataloader.dataset.type
@@ -85,12 +85,12 @@ def test_a_syntax_error_names_file_and_line(tmp_path):
         ("optim_wrapper.optimizer.learning", None),
     ],
 )
-def test_a_misspelt_override_is_refused_with_what_was_meant(key, meant):
+def test_a_misspelt_override_is_refused_with_a_suggestion(key, meant):
     with pytest.raises(KeyError, match=f"did you mean '{meant}'" if meant else "unknown key"):
         load_config("quickstart", {key: 1})
 
 
-def test_overrides_reach_lists_and_arguments_that_the_config_leaves_out():
+def test_overrides_reach_lists_and_arguments_that_the_config_does_not_state():
     cfg = load_config(
         "quickstart", {"train_dataloader.dataset.transforms.0.scale": (1, 1), "model.backbone.drop_path": 0.1}
     )
@@ -122,8 +122,8 @@ def test_a_misspelt_key_in_a_file_is_refused(tmp_path, change, message):
     assert message in str(caught.value)
 
 
-def test_variables_that_a_file_reads_are_no_faults_and_not_kept(tmp_path):
-    """In the file itself, or in one that it inherits from; the config that a run saves is without them."""
+def test_variables_that_a_file_reads_are_accepted_and_removed(tmp_path):
+    """Also those of a file that it inherits from; the config that a run saves does not hold them."""
     text = load_config("quickstart").pretty_text
     (tmp_path / "base.py").write_text(f"steps = 5\nsize = 3\n{text}")
     (tmp_path / "mine.py").write_text("_base_ = 'base.py'\nrate = 0.5\nlog_level = 'INFO'\nresume = bool(rate)\n")
@@ -152,7 +152,7 @@ def test_variables_that_a_file_reads_are_no_faults_and_not_kept(tmp_path):
     ],
 )
 def test_keys_that_were_accepted_in_silence_are_refused(tmp_path, change, message):
-    """Each of these trained without what it asked for, or died at the first save."""
+    """In a former version these keys had no effect, or ended the training at the first save."""
     text = load_config("quickstart").pretty_text
     (tmp_path / "mine.py").write_text(f"{text}\n{change}\n")
     with pytest.raises(KeyError) as caught:
@@ -160,13 +160,13 @@ def test_keys_that_were_accepted_in_silence_are_refused(tmp_path, change, messag
     assert message in caught.value.args[0]
 
 
-def test_arguments_of_averaged_models_are_the_hooks():
+def test_the_ema_hook_takes_arguments_of_its_averaged_model():
     hook = dict(type="EMAHook", momentum=0.1, update_buffers=True)
     load_config("quickstart", {"custom_hooks": [hook]})
 
 
-def test_a_config_object_is_checked_as_a_file_and_left_as_it_was(tmp_path):
-    """`overrides` were merged without a look by `xseg.train`, and ignored by `xseg.evaluate`, as was `data_root`."""
+def test_a_config_object_is_checked_as_a_file_and_not_changed(tmp_path):
+    """Once `xseg.train` merged `overrides` unchecked, and `xseg.evaluate` ignored them and `data_root`."""
     cfg = load_config("quickstart")
     for call in (xseg.train, lambda cfg, **given: xseg.evaluate(cfg, "none.pth", **given)):
         with pytest.raises(KeyError, match=r"did you mean 'train_cfg\.max_iters'"):
@@ -181,13 +181,13 @@ def test_a_config_object_is_checked_as_a_file_and_left_as_it_was(tmp_path):
 @pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
 @pytest.mark.parametrize("network", [AlignedXception, Xception, PreactXception])
 def test_a_width_that_is_no_factor_is_refused(network, width):
-    """Widths of 0 and -1 built a network of 8 channels everywhere."""
+    """Once widths of 0 and -1 built a network of 8 channels everywhere."""
     with pytest.raises(ValueError, match="width must be a number above 0"):
         network(width=width)
 
 
 @pytest.mark.parametrize("name", ["quickstart", "shapes/mask_rcnn", "own/cells"])
-def test_json_says_what_py_says(tmp_path, name):
+def test_a_json_config_equals_its_py_config(tmp_path, name):
     cfg = load_config(name)
     cfg.dump(tmp_path / "mine.json")
     saved = load_config(tmp_path / "mine.json")
@@ -200,7 +200,7 @@ def test_json_says_what_py_says(tmp_path, name):
     ("change", "message"),
     [
         ({"model": {"type": "subprocess.check_output", "args": ["touch", "ran"]}}, "model.type is 'subprocess"),
-        ({"model": {"type": "os.system"}}, "model.type is 'os.system', which no registered class"),
+        ({"model": {"type": "os.system"}}, "model.type is 'os.system', which is no registered class"),
         ({"model": {"type": "evil.Model"}}, "model.type is 'evil.Model'"),
         ({"model": {"type": "evil"}}, "model.type is 'evil'"),
         ({"model": {"head": [{"type": ["os.system"]}]}}, "model.head.0.type is"),
@@ -214,7 +214,7 @@ def test_json_says_what_py_says(tmp_path, name):
     ],
 )
 def test_a_json_config_runs_no_code(tmp_path, monkeypatch, change, message):
-    """With `type: subprocess.check_output` the command ran; `custom_imports`, scopes and bases ran what they name."""
+    """mmengine would run `type: subprocess.check_output`, and import what `custom_imports`, scopes and bases name."""
     for name in ("evil.py", "evil/registry.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
@@ -264,23 +264,23 @@ ASPP = "head.aspp.0.conv.weight"
 @pytest.mark.parametrize(
     ("trained", "new", "rates"),
     [
-        (None, (), (3, 6, 9)),  # of the crop, 257 x 257
-        (weights("backbone.stem.0.conv.weight"), (), (3, 6, 9)),  # a trunk knows no rates
+        (None, (), (3, 6, 9)),  # from the crop, 257 x 257
+        (weights("backbone.stem.0.conv.weight"), (), (3, 6, 9)),  # weights of a trunk have no rates
         (weights(ASPP), (), (6, 12, 18)),  # published weights
-        (weights(ASPP, type="heads.DeepLabV3Plus", rates=(2, 4, 8)), (), (2, 4, 8)),  # ours, which say so
-        (weights(ASPP, type="heads.DeepLabV3Plus"), (), (6, 12, 18)),  # ours from before rates were said
+        (weights(ASPP, type="heads.DeepLabV3Plus", rates=(2, 4, 8)), (), (2, 4, 8)),  # our checkpoints hold the rates
+        (weights(ASPP, type="heads.DeepLabV3Plus"), (), (6, 12, 18)),  # our oldest checkpoints do not
         (weights(ASPP), ("head.classifier",), (6, 12, 18)),
         (weights(ASPP), ("head",), (3, 6, 9)),
     ],
 )
-def test_rates_are_those_of_the_weights_or_of_the_crop(trained, new, rates):
+def test_rates_come_from_the_weights_or_from_the_crop(trained, new, rates):
     cfg = load_config("own/deeplabv3plus")
     fill_context(cfg, trained, new)
     assert cfg.model.head.rates == rates
     assert cfg.model.head.pooling_hw == ((257, 257) if rates == (3, 6, 9) else None)  # as published: the whole image
 
 
-def test_stated_rates_and_other_heads_are_left_alone():
+def test_stated_rates_and_other_heads_do_not_change():
     cfg = load_config("quickstart", {"model.head.rates": (5, 6, 7)})
     fill_context(cfg)
     assert cfg.model.head.rates == (5, 6, 7) and cfg.model.head.pooling_hw == (97, 97)
@@ -301,7 +301,7 @@ def test_the_last_transform_with_a_size_gives_the_training_crop():
 
 
 def test_a_config_of_ones_own_inherits_by_name(tmp_path):
-    """Anywhere on disk; the schedule ends with the training that the own config asks for."""
+    """Anywhere on disk; the schedule ends at the own config's last iteration."""
     own = tmp_path / "cells.py"
     own.write_text(
         '_base_ = "own/retinanet"\ndata_root = "cells"\nbackbone = "xception41@0.125"\n'
@@ -339,7 +339,7 @@ def test_a_config_of_ones_own_inherits_by_name(tmp_path):
         ("own/fcos", "xception65@0.5", dict(type="AlignedXception", depth=65, width=0.5)),
     ],
 )
-def test_another_backbone_keeps_levels_stride_and_what_is_frozen(config, backbone, expected):
+def test_another_backbone_keeps_levels_stride_and_frozen_parts(config, backbone, expected):
     before, cfg = load_config(config), load_config(config, backbone=backbone)
     levels = {"out": before.model.backbone.out} if "out" in before.model.backbone else {}
     assert dict(cfg.model.backbone) == expected | levels
@@ -364,12 +364,12 @@ def test_another_schedule_keeps_the_rate_of_the_config():
         (dict(schedule="3x"), "no schedule '3x'.*there are 1x, 2x"),
     ],
 )
-def test_wrong_options_are_told(options, message):
+def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         load_config("coco/retinanet", **options)
 
 
-def test_old_names_are_found_with_a_warning():
+def test_old_names_still_work_with_a_warning():
     with pytest.warns(FutureWarning, match="is now 'coco/retinanet --backbone xception41 --schedule 2x'"):
         cfg = load_config("retinanet_xception41_coco_2x")
     assert cfg.model.backbone.depth == 41 and cfg.train_cfg.max_iters == 180000

@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction of classifiers as a user types them, and the trunk's way into a segmentation."""
+"""The commands with classifiers: train, evaluate, predict, and the classifier's trunk in a segmentation model."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ TINY = ["--cfg-options", *SHORT, *LOADERS, NARROW, "model.class_weights=balanced
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A work dir of four iterations on the objects of a few Shapes, and these."""
+    """A folder with the work dir of four iterations on the objects of a few Shapes, and the data."""
     folder = tmp_path_factory.mktemp("trained")
     command = ["train", "shapes/xception", "--data-root", f"{folder}/shapes", "--work-dir", f"{folder}/run"]
     assert main([*command, *TINY]) == 0
@@ -49,7 +49,7 @@ def test_training_keeps_the_best_by_top1_and_the_counted_weights(trained):
     assert len(meta["model"]["class_weights"]) == 4 and meta["model"]["head"]["num_classes"] == 4
 
 
-def test_eval_prints_a_table_and_leaves_numbers_and_pictures(trained, capsys):
+def test_eval_prints_a_table_and_writes_numbers_and_pictures(trained, capsys):
     command = ["eval", "shapes/xception", f"{trained}/run", "--data-root", f"{trained}/shapes", "--worst", "1"]
     assert main([*command, *TINY]) == 0
     shown = capsys.readouterr().out
@@ -64,13 +64,13 @@ def test_eval_prints_a_table_and_leaves_numbers_and_pictures(trained, capsys):
     assert Image.open(out / "confusion.png").size[0] > 300
 
 
-def test_eval_by_the_saved_config_gives_the_number_of_the_run(trained):
+def test_eval_with_the_saved_config_gives_the_number_of_the_run(trained):
     saved = xseg.evaluate(trained / "run" / "xception.py", trained / "run", out=trained / "again")
     lines = [json.loads(x) for p in trained.glob("run/*/vis_data/scalars.json") for x in p.read_text().splitlines()]
     assert saved["top1"] == max(line["top1"] for line in lines if "top1" in line)
 
 
-def test_predict_by_the_checkpoint_alone(trained, tmp_path, capsys):
+def test_predict_needs_only_the_checkpoint(trained, tmp_path, capsys):
     image = next((trained / "shapes" / "JPEGImages").iterdir())
     assert main(["predict", f"{trained}/run", f"{image}", "--out", f"{tmp_path}"]) == 0
     scores = json.loads((tmp_path / "scores" / f"{image.stem}.json").read_text())
@@ -94,7 +94,7 @@ def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
 
 
 def test_folder_of_images_with_averaged_weights(trained, tmp_path):
-    """The ImageNet recipe on two classes: its steps, dropout and Polyak averages run."""
+    """The ImageNet recipe on two classes, with its learning-rate steps, dropout and Polyak averages."""
     for split in ("train", "val"):
         for name in ("n01", "n02"):
             (tmp_path / split / name).mkdir(parents=True)
@@ -111,7 +111,7 @@ def test_folder_of_images_with_averaged_weights(trained, tmp_path):
 
 
 def test_classifier_becomes_the_backbone_of_a_segmentation(trained, tmp_path, capsys):
-    """`--load-from` in a run of one step at rate 0: the trunk that is saved is the classifier's."""
+    """One step at learning rate 0 with `--load-from`: the saved trunk is the classifier's."""
     options = [o for o in LOADERS if "batch_size" not in o]
     backbone = "model.backbone={'type': 'Xception', 'output_stride': 16, 'width': 0.125, '_delete_': True}"
     rest = ["train_cfg.max_iters=1", "default_hooks.checkpoint.interval=1", "optim_wrapper.optimizer.lr=0.0"]
@@ -128,9 +128,9 @@ def test_classifier_becomes_the_backbone_of_a_segmentation(trained, tmp_path, ca
 
 @pytest.mark.parametrize("trunk", [dict(type=AlignedXception, depth=41, width=0.125), dict(type=Xception, width=0.125)])
 def test_a_classifiers_trunk_gives_its_features_under_any_head(trunk, tmp_path):
-    """Segmentation at output stride 16, detection on three levels: what they share with the classifier is equal."""
+    """Segmentation at output stride 16 and detection on three levels: at stride 32, C5 equals the classifier's."""
     classifier = Classifier({**trunk, "out": ("c5",)}, dict(type=ClassificationHead, num_classes=4))
-    for buffer in classifier.backbone.buffers():  # as if trained
+    for buffer in classifier.backbone.buffers():  # statistics as after a training
         if buffer.is_floating_point():
             buffer.uniform_(0.5, 1.5)
     torch.save({"state_dict": classifier.state_dict(), "meta": {}}, tmp_path / "classifier.pth")

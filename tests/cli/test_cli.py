@@ -1,4 +1,4 @@
-"""Whole commands on the embedded data, as a user types them."""
+"""Whole commands on the built-in data set, run as a user types them."""
 
 import json
 import os
@@ -32,13 +32,13 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A work dir of six iterations and the Shapes they were trained on."""
+    """A folder with the work dir of six iterations, and their data."""
     folder = tmp_path_factory.mktemp("trained")
     assert main(["train", "quickstart", "--data-root", f"{folder}/shapes", "--work-dir", f"{folder}/run", *TINY]) == 0
     return folder
 
 
-def test_training_leaves_checkpoints_logs_and_its_config(trained):
+def test_training_writes_checkpoints_logs_and_its_config(trained):
     run = trained / "run"
     assert {"iter_3.pth", "iter_6.pth", "last_checkpoint"} <= {p.name for p in run.iterdir()}
     assert len(list(run.glob("best_mIoU_*.pth"))) == 1
@@ -49,7 +49,7 @@ def test_training_leaves_checkpoints_logs_and_its_config(trained):
     torch.load(run / "iter_6.pth", weights_only=True)
 
 
-def test_eval_prints_a_table_and_leaves_numbers_and_pictures(trained, capsys):
+def test_eval_prints_a_table_and_writes_numbers_and_pictures(trained, capsys):
     assert (
         main(["eval", "quickstart", f"{trained}/run", "--data-root", f"{trained}/shapes", "--worst", "2", *TINY]) == 0
     )
@@ -61,8 +61,8 @@ def test_eval_prints_a_table_and_leaves_numbers_and_pictures(trained, capsys):
     assert Image.open(trained / "run" / "eval" / "confusion.png").size[0] > 300
 
 
-def test_eval_by_the_config_that_the_run_saved(trained):
-    """The dumped config stands alone, and gives the number that the run reported."""
+def test_eval_with_the_config_that_the_run_saved(trained):
+    """The saved config is complete, and gives the number that the run reported."""
     import xseg
 
     saved = xseg.evaluate(trained / "run" / "quickstart.py", trained / "run", out=trained / "again", num_worst=0)
@@ -86,7 +86,7 @@ def test_predict_writes_masks_colours_and_overlays(trained, tmp_path, capsys):
     assert len(list((tmp_path / "2" / "mask").iterdir())) == 1
 
 
-def test_predict_names_a_broken_image_and_goes_on(trained, tmp_path, capsys):
+def test_predict_names_a_broken_image_and_continues(trained, tmp_path, capsys):
     good = next((trained / "shapes" / "JPEGImages").iterdir())
     (tmp_path / "a.jpg").write_bytes(good.read_bytes()[:2000])
     (tmp_path / "b.jpg").write_bytes(good.read_bytes())
@@ -105,9 +105,9 @@ def test_dry_run_leaves_nothing(trained, tmp_path, monkeypatch, capsys):
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(trained, tmp_path):
-    """Dropout, augmentation, BatchNorm and AdamW's moments included: bit for bit."""
+    """Bit for bit, with dropout, augmentation, BatchNorm and AdamW's moments."""
     common = ["train", "quickstart", "--data-root", f"{trained}/shapes", "--work-dir", f"{tmp_path}/run"]
-    half = ["train_cfg.max_iters=3", "param_scheduler.1.end=7"]  # the rates of the whole run
+    half = ["train_cfg.max_iters=3", "param_scheduler.1.end=7"]  # learning rates of the whole run
     assert main([*common, *TINY, *half]) == 0
     assert main([*common, "--resume", *TINY]) == 0
     resumed, unbroken = (
@@ -118,7 +118,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(trained, tmp_pat
 
 
 def test_a_resumed_run_keeps_the_rates_of_the_weights_that_it_started_from(trained, tmp_path):
-    """Its config leaves them open: on resuming they followed the crop, (1, 2, 3), under weights trained at others."""
+    """The config states no rates. Once the resumed run took those of the crop, (1, 2, 3), instead of the weights'."""
     command = ["train", "quickstart", "--data-root", f"{trained}/shapes", "--work-dir"]
     one, two = ([*TINY, f"train_cfg.max_iters={number}"] for number in (1, 2))
     assert main([*command, f"{tmp_path}/first", *one, "model.head.rates=(6, 12, 18)"]) == 0
@@ -217,7 +217,7 @@ def test_data_check_exits_with_3_on_faults(trained, tmp_path, capsys):
 
 
 def test_a_truncated_image_stops_training_with_its_name(trained, tmp_path, capsys):
-    """Read in a worker process, whose traceback is not the user's business."""
+    """The image is read in a worker process; its traceback is not shown."""
     import shutil
 
     shutil.copytree(trained / "shapes", tmp_path / "mine")
@@ -262,8 +262,8 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "set()"
 
 
-def test_eval_under_torchrun_wants_its_launcher(trained, tmp_path, monkeypatch, capsys):
-    """Without it every process evaluated all images, and all wrote into one folder."""
+def test_eval_under_torchrun_needs_its_launcher(trained, tmp_path, monkeypatch, capsys):
+    """Without it every process would evaluate all images, and all would write into one folder."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["eval", "quickstart", f"{trained}/run", "--out", f"{tmp_path}/out"]) == 1
     assert "launcher must be 'pytorch' under torchrun (WORLD_SIZE=2), got 'none'" in capsys.readouterr().err
@@ -271,7 +271,7 @@ def test_eval_under_torchrun_wants_its_launcher(trained, tmp_path, monkeypatch, 
 
 
 def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
-    """Five images over two processes, which do not divide: the confusion matrices are the same to the pixel."""
+    """Five images do not divide evenly between two processes; the confusion matrices are equal nevertheless."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"]
     script = ["-m", "xseg", "eval", "quickstart", f"{trained}/run", "--data-root", f"{trained}/shapes"]
     done = subprocess.run(
@@ -282,7 +282,7 @@ def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("5 images in") == 1  # every process printed the table
+    assert done.stdout.count("5 images in") == 1  # once every process printed the table
     assert main(["eval", *script[3:], "--out", f"{tmp_path}/one", *TINY]) == 0
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
     assert one["confusion"] == two["confusion"]

@@ -1,4 +1,4 @@
-"""`--deploy` of `xseg eval` and `xseg predict`: the numbers and masks of the model as trained."""
+"""`--deploy` and `--backend` of `xseg eval` and `xseg predict` give the numbers and masks of the trained model."""
 
 import json
 
@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def deployed(monkeypatch):
     """The dtypes with which `deploy` was called."""
     dtypes, deploy = [], Segmentor.deploy
     monkeypatch.setattr(
@@ -39,30 +39,30 @@ def asked(monkeypatch):
     return dtypes
 
 
-def test_eval(trained, asked):
+def test_eval(trained, deployed):
     command = ["eval", "quickstart", f"{trained}/run", "--data-root", f"{trained}/shapes", "--worst", "0"]
     confusions = {}
     for name, options in {"plain": [], "fp32": ["--deploy"], "bf16": ["--deploy", "bf16"]}.items():
         assert main([*command, "--out", f"{trained}/{name}", *options, *TINY]) == 0
         confusions[name] = np.array(json.loads((trained / name / "metrics.json").read_text())["confusion"])
-    assert asked == ["fp32", "bf16"]
-    for name, moved in (("fp32", 0.001), ("bf16", 0.05)):  # pixels that changed their class
-        assert abs(confusions[name] - confusions["plain"]).sum() <= 2 * moved * confusions["plain"].sum()
+    assert deployed == ["fp32", "bf16"]
+    for name, share in (("fp32", 0.001), ("bf16", 0.05)):  # share of pixels that may change their class
+        assert abs(confusions[name] - confusions["plain"]).sum() <= 2 * share * confusions["plain"].sum()
 
 
-def test_predict(trained, asked, tmp_path):
+def test_predict(trained, deployed, tmp_path):
     image = next((trained / "shapes" / "JPEGImages").iterdir())
     masks = {}
     for name, options in {"plain": [], "fp32": ["--deploy"], "bf16": ["--deploy", "bf16"]}.items():
         stride = ["--output-stride", "8"]
         assert main(["predict", f"{trained}/run", f"{image}", "--out", f"{tmp_path}/{name}", *stride, *options]) == 0
         masks[name] = np.array(Image.open(tmp_path / name / "mask" / f"{image.stem}.png"))
-    assert asked == ["fp32", "bf16"]
+    assert deployed == ["fp32", "bf16"]
     assert (masks["fp32"] == masks["plain"]).mean() > 0.999
     assert (masks["bf16"] == masks["plain"]).mean() > 0.95
 
 
-def test_another_type_is_wrong_usage():
+def test_an_unknown_dtype_is_wrong_usage():
     with pytest.raises(SystemExit) as caught:
         main(["predict", "run", "x.jpg", "--deploy", "int8"])
     assert caught.value.code == 2
@@ -105,6 +105,6 @@ def test_export(trained, capsys):
     assert json.loads(facts["mean"]) == [127.5]
 
 
-def test_export_takes_an_onnx_name(trained, capsys):
+def test_export_needs_the_suffix_onnx(trained, capsys):
     assert main(["export", f"{trained}/run", "--out", f"{trained}/model.pt"]) == 1
     assert "model.pt: an export is an .onnx file" in capsys.readouterr().err

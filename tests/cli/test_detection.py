@@ -1,4 +1,4 @@
-"""The commands on drawn shapes with boxes: train, evaluate, predict; one training step on VOC's layout."""
+"""The commands with detectors: train, evaluate, predict on drawn shapes; dry runs on VOC's and Cityscapes' layouts."""
 
 import json
 import os
@@ -52,14 +52,14 @@ def test_train_evaluate_predict(name, tmp_path, capsys):
 
 
 def test_batches_of_one_orientation_follow_the_processes(tmp_path):
-    """Steps of 2 images in each of two processes: COCO's and VOC's configs named the 16 of one, a step of 32 failed."""
+    """Two processes with batches of 2. Once configs stated the batch of one process, 16, and a step of 32 failed."""
     options = [*TINY, "train_dataloader.sampler.same_orientation=True"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29619", "-m", "xseg"]
     command += ["train", "shapes/fcos", "--data-root", f"{tmp_path}/shapes", "--launcher", "pytorch", "--dry-run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("Dry run OK: 2 iterations") == 1  # every process printed it
+    assert done.stdout.count("Dry run OK: 2 iterations") == 1  # once every process printed it
 
 
 def test_own_images_in_vocs_layout(tmp_path, capsys):
@@ -73,7 +73,7 @@ def test_own_images_in_vocs_layout(tmp_path, capsys):
 
 @pytest.mark.parametrize("head", ["retinanet", "mask_rcnn"])
 def test_cityscapes_as_downloaded(head, tmp_path, capsys):
-    """Two steps and a validation batch of the shipped config, its network and images made small."""
+    """Two steps and a validation batch of the shipped config, with a small network and small images."""
     for split in ("train", "val"):
         scene = np.kron(cityscapes_scene(), np.ones((8, 8), np.int64))  # 96 x 160 pixels
         write_cityscapes(tmp_path, {f"{split}_000000_{n:06d}": scene for n in range(4)}, split)

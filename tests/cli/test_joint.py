@@ -1,4 +1,4 @@
-"""The commands on drawn shapes with both heads: train, evaluate with panoptic quality, predict."""
+"""The commands with joint models: train, evaluate with panoptic quality, predict on drawn shapes."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_train_evaluate_predict(tmp_path, capsys):
 
 @pytest.mark.parametrize("head", ["FCOS", "RetinaNet"])
 def test_boxes_without_masks_have_no_panoptic_quality(head, tmp_path):
-    """Another detection head in place of Mask R-CNN: trains, evaluates, and says what is missing."""
+    """A joint model with another detection head than Mask R-CNN trains and evaluates, but refuses `panoptic`."""
     cfg = load_config("shapes/joint", data_root=tmp_path / "shapes")
     cfg.model.detection_head = dict(type=head, channels=16, num_convs=1, num_levels=3)
     cfg.model.detection_from = 1
@@ -69,7 +69,7 @@ def test_boxes_without_masks_have_no_panoptic_quality(head, tmp_path):
 
 
 def test_data_without_things_is_refused(tmp_path):
-    """Masks alone do not say which classes come in instances."""
+    """A data set with masks only does not say which classes have instances."""
     cfg = load_config("shapes/joint")
     cfg.train_dataloader.dataset = dict(type=Shapes, root=tmp_path / "shapes", num_images=dict(train=1, val=1))
     with pytest.raises(ValueError, match=r"train_dataloader.dataset does not say which classes are things"):

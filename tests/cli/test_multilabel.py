@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction of any number of labels an image, as a user types them."""
+"""The commands with any number of labels per image: train, evaluate, predict."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_training_keeps_the_best_by_map_and_the_counted_weights(trained):
     assert len(model["class_weights"]) == 4 and model["multi_label"] is True
 
 
-def test_eval_by_the_saved_config_gives_the_number_of_the_run(trained, capsys):
+def test_eval_with_the_saved_config_gives_the_number_of_the_run(trained, capsys):
     config = f"{trained}/run/xception_multilabel.py"
     assert main(["eval", config, f"{trained}/run", "--worst", "2"]) == 0
     shown = capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_eval_by_the_saved_config_gives_the_number_of_the_run(trained, capsys):
     assert len(list((trained / "run" / "eval" / "worst").glob("*.jpg"))) <= 2
 
 
-def test_predict_by_the_checkpoint_alone(trained, tmp_path):
+def test_predict_needs_only_the_checkpoint(trained, tmp_path):
     image = next((trained / "shapes" / "JPEGImages").iterdir())
     assert main(["predict", f"{trained}/run", f"{image}", "--out", f"{tmp_path}"]) == 0
     scores = json.loads((tmp_path / "scores" / f"{image.stem}.json").read_text())
@@ -56,7 +56,7 @@ def test_predict_by_the_checkpoint_alone(trained, tmp_path):
 
 
 def test_a_list_of_images(tmp_path):
-    """Two images, one of them without a label, by a config whose data set is another."""
+    """Two images, one of them without a label, in a config whose data set is replaced."""
     for index in range(2):
         Image.new("RGB", (60, 50), (100 * index, 50, 200)).save(tmp_path / f"{index}.png")
     for split in ("train", "val"):

@@ -1,6 +1,6 @@
-"""The command `xseg`. Each command has one file with its arguments and its run; heavy imports wait for the run.
+"""The command `xseg`. Each subcommand has one file with its arguments and its run; heavy imports stand in the run.
 
-Exit codes: 0 well, 1 failed, 2 wrong usage, 3 a data check found faults, 143 stopped by SIGTERM with a checkpoint.
+Exit codes: 0 success, 1 error, 2 wrong usage, 3 faults in checked data, 143 stopped by SIGTERM with a checkpoint.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, KeyError, OSError, ModuleNotFoundError, FloatingPointError) as error:
         print(f"xseg: error: {message_of(error)}", file=sys.stderr)
-        print("xseg: --traceback before the command shows where", file=sys.stderr)
+        print("xseg: `xseg --traceback COMMAND …` shows the traceback", file=sys.stderr)
         return 1
 
 
 def message_of(error: Exception) -> str:
-    """What an error says, without the traceback that a data loader's worker puts in front of it."""
+    """The message of an error, without the traceback that a data loader's worker puts in front of it."""
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if "Original Traceback" in message:
         message = message.rpartition(f"\n{type(error).__name__}: ")[2].strip()

@@ -1,4 +1,4 @@
-"""`xseg config`: names and contents of configs."""
+"""`xseg config`: list the shipped configs, and print a config."""
 
 import ast
 

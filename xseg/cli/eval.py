@@ -17,12 +17,14 @@ def add(commands) -> None:
         "weights",
         metavar="WEIGHTS",
         nargs="?",
-        help="a work dir, a weight file, or a published name (`xseg weights list`); default: those of the config",
+        help="a work dir, a weight file, or a published name (`xseg weights list`); default: the config's",
     )
-    command.add_argument("--out", metavar="DIR", help="for numbers and pictures (default: eval/ beside the weights)")
+    command.add_argument(
+        "--out", metavar="DIR", help="folder for numbers and pictures (default: eval/ beside the weights)"
+    )
     command.add_argument("--worst", type=int, default=8, metavar="N", help="draw the N worst images (default: 8)")
     add_launcher_argument(command)
-    command.add_argument("--panoptic", action="store_true", help="panoptic quality too, of a model with both heads")
+    command.add_argument("--panoptic", action="store_true", help="also panoptic quality; needs a model with both heads")
     add_deploy_argument(command)
     add_import_argument(command)
     command.set_defaults(run=run)

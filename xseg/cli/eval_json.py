@@ -1,12 +1,12 @@
-"""`xseg eval-json`: COCO's numbers from two JSON files."""
+"""`xseg eval-json`: compute COCO's numbers from two JSON files."""
 
 
 def add(commands) -> None:
     command = commands.add_parser("eval-json", help="COCO's numbers from two JSON files: ground truth and results")
-    command.add_argument("truth", metavar="GT", help="annotations as of COCO, instances_val2017.json")
-    command.add_argument("results", metavar="DT", help="results in the server's format, results.bbox.json")
-    command.add_argument("--kind", choices=("bbox", "segm"), help="default: segm where the results have masks")
-    command.add_argument("--out", metavar="DIR", help="for metrics.json and metrics.md (default: none written)")
+    command.add_argument("truth", metavar="GT", help="annotations in COCO's format, such as instances_val2017.json")
+    command.add_argument("results", metavar="DT", help="results in the format of COCO's server")
+    command.add_argument("--kind", choices=("bbox", "segm"), help="default: segm if the results have masks, else bbox")
+    command.add_argument("--out", metavar="DIR", help="folder for metrics.json and metrics.md (default: no files)")
     command.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what they mean."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ def add_config_arguments(command: argparse.ArgumentParser) -> None:
 
 def add_combination_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--backbone", metavar="B", help="another: xception41, xception65@0.5 (width), timm:resnet50, smp:mit_b0"
+        "--backbone",
+        metavar="B",
+        help="replace the backbone: xception41, xception65@0.5 (width), timm:resnet50, smp:mit_b0",
     )
-    command.add_argument("--schedule", metavar="S", help="another length: 1x, 2x, 30k, 90k, …")
+    command.add_argument("--schedule", metavar="S", help="replace the schedule: 1x, 2x, 30k, 90k, …")
 
 
 def add_override_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data-root", metavar="DIR", help="where the data set lies, instead of the config's root")
+    command.add_argument("--data-root", metavar="DIR", help="folder of the data set; replaces the config's root")
     command.add_argument(
         "--cfg-options",
         nargs="+",
@@ -45,7 +47,10 @@ def read_config(arguments):
 
 def add_launcher_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="under torchrun or srun"
+        "--launcher",
+        choices=("none", "pytorch", "slurm"),
+        default="none",
+        help="pytorch under torchrun, slurm under srun (default: none)",
     )
 
 
@@ -55,12 +60,13 @@ def add_deploy_argument(command: argparse.ArgumentParser) -> None:
         nargs="?",
         const="fp32",
         choices=PRECISIONS,
-        help="fold BatchNorms and drop what only training needs, for speed; bf16 and fp16 compute in that",
+        help="run the faster deployment form, with folded BatchNorms and without parts for training; computes in fp32 "
+        "(default), bf16 or fp16",
     )
     command.add_argument(
         "--backend",
         choices=BACKENDS,
-        help="what computes the deployed model, where installed; auto: the fastest (default: torch); means --deploy",
+        help="engine of the deployed model (default: torch); auto: the fastest installed one; implies --deploy",
     )
 
 
@@ -71,12 +77,12 @@ def add_import_argument(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODULE",
-        help="a module with your own backbones, heads or losses, perhaps in the working directory; can be repeated",
+        help="a module with your own backbones, heads or losses, also from the working directory; can be repeated",
     )
 
 
 def import_own(arguments) -> list[str]:
-    """Import the modules of --import, which may lie in the working directory; return their names."""
+    """Import the modules of --import, also from the working directory; return their names."""
     from xseg.run.load import import_modules
 
     if arguments.imports:
@@ -85,7 +91,7 @@ def import_own(arguments) -> list[str]:
 
 
 class Overrides(argparse.Action):
-    """`a.b=1 c=text` -> {"a.b": 1, "c": "text"}: a Python literal if it is one, else the string as typed."""
+    """`a.b=1 c=text` -> {"a.b": 1, "c": "text"}; see `literal` for the values."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         options = dict(getattr(namespace, self.dest))
@@ -98,6 +104,7 @@ class Overrides(argparse.Action):
 
 
 def literal(text: str) -> object:
+    """The Python literal that a text spells, also from true, false and none; else the text itself."""
     try:
         return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text, text))
     except (ValueError, SyntaxError):

@@ -1,21 +1,25 @@
-"""`xseg predict`: results of images, folders or patterns as files."""
+"""`xseg predict`: predict images and write the results as files."""
 
 from xseg.cli.options import add_deploy_argument, add_import_argument, import_own
 
 
 def add(commands) -> None:
-    command = commands.add_parser("predict", help="segment or classify images, folders or glob patterns")
+    command = commands.add_parser("predict", help="segment, detect or classify images and write the results as files")
     command.add_argument(
-        "weights", metavar="WEIGHTS", help="a work dir, a checkpoint of ours, hf:ORG/NAME, or with --config any weights"
+        "weights",
+        metavar="WEIGHTS",
+        help="a work dir, a checkpoint of xseg, hf:ORG/NAME; with --config any weights",
     )
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, patterns such as 'in/*.jpg'")
-    command.add_argument("--out", default="predictions", metavar="DIR", help="default: predictions")
-    command.add_argument("--config", metavar="CONFIG", help="for weights that do not say which model they are")
+    command.add_argument("--out", default="predictions", metavar="DIR", help="folder of results (default: predictions)")
+    command.add_argument("--config", metavar="CONFIG", help="config of the model, for weights that do not hold it")
     command.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
-    command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="other than in training")
-    command.add_argument("--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window over large images")
+    command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="default: that of the training")
+    command.add_argument(
+        "--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window of H x W pixels over large images"
+    )
     command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
-    command.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    command.add_argument("--flip", action="store_true", help="average with the prediction of the mirrored image")
     add_deploy_argument(command)
     add_import_argument(command)
     command.set_defaults(run=run)
@@ -27,7 +31,7 @@ def run(arguments) -> int:
     from xseg.run.load import load
     from xseg.run.predict import find_images, predict
 
-    find_images(arguments.inputs)  # wrong paths are told before the model is loaded
+    find_images(arguments.inputs)  # wrong paths raise before the model is loaded
     given = {"device": arguments.device, "imports": import_own(arguments)}
     if arguments.config:
         model = load(arguments.config, arguments.weights, **given)

@@ -1,4 +1,4 @@
-"""`xseg study`: train a grid of variants and seeds, and compare them."""
+"""`xseg study`: train variants of a network with several seeds each, and compare them."""
 
 from pathlib import Path
 
@@ -6,13 +6,17 @@ from xseg.cli.options import add_override_arguments
 
 
 def add(commands) -> None:
-    command = commands.add_parser("study", help="train a grid of variants and seeds, and compare them")
-    command.add_argument("study", metavar="STUDY", help="name of a shipped study, path of your own, or `list`")
+    command = commands.add_parser("study", help="train variants of a network with several seeds each, and compare them")
+    command.add_argument("study", metavar="STUDY", help="name of a shipped study, path of your own study, or `list`")
     command.add_argument("--size", default="cpu", metavar="S", help="cpu (minutes on two cores, default) or gpu (days)")
-    command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="instead of the study's own")
-    command.add_argument("--out", metavar="DIR", help="for runs and results (default: work_dirs/study_<name>_<size>)")
-    command.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
-    command.add_argument("--dry-run", action="store_true", help="show the grid, its parameters and multiply-adds")
+    command.add_argument("--seeds", type=int, nargs="+", metavar="N", help="seeds instead of the study's own")
+    command.add_argument(
+        "--out", metavar="DIR", help="folder for runs and results (default: work_dirs/study_<name>_<size>)"
+    )
+    command.add_argument(
+        "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision; without a value bf16"
+    )
+    command.add_argument("--dry-run", action="store_true", help="only show the variants, parameters and multiply-adds")
     add_override_arguments(command)
     command.set_defaults(run=run)
 

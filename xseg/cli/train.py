@@ -7,29 +7,35 @@ from xseg.cli.options import add_config_arguments, add_launcher_argument, read_c
 def add(commands) -> None:
     command = commands.add_parser("train", help="train a model from a config")
     add_config_arguments(command)
-    command.add_argument("--work-dir", metavar="D", help="for checkpoints and logs (default: work_dirs/<config>)")
+    command.add_argument("--work-dir", metavar="D", help="folder of checkpoints and logs (default: work_dirs/<config>)")
     command.add_argument(
         "--resume",
         nargs="?",
         const=True,
         default=False,
         metavar="CKPT",
-        help="go on from a checkpoint; without a name from the newest whole one of the work dir",
+        help="continue from a checkpoint; without a name, from the newest readable one in the work dir",
     )
     command.add_argument(
         "--load-from",
         metavar="W",
-        help="weights to start from: a file or a published name; a whole model or a backbone",
+        help="initial weights, of the model or of its backbone: a file or a published name",
     )
     command.add_argument(
-        "--overwrite", action="store_true", help="remove checkpoints and logs of another run in the work dir"
+        "--overwrite", action="store_true", help="remove checkpoints and logs of another run from the work dir"
     )
-    command.add_argument("--new", nargs="+", metavar="MODULE", default=[], help="modules that --load-from leaves new")
-    command.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
-    command.add_argument("--seed", type=int, metavar="N", help="of weights, order and augmentation")
+    command.add_argument(
+        "--new", nargs="+", metavar="MODULE", default=[], help="modules that do not take weights from --load-from"
+    )
+    command.add_argument(
+        "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision; without a value bf16"
+    )
+    command.add_argument("--seed", type=int, metavar="N", help="seed of weights, order and augmentation")
     add_launcher_argument(command)
     command.add_argument(
-        "--dry-run", action="store_true", help="two steps, one validation batch, one checkpoint, no trace"
+        "--dry-run",
+        action="store_true",
+        help="test the config: two steps, one validation batch and one checkpoint; keeps no files",
     )
     command.add_argument("--export", choices=("onnx",), help="after a training on DATA: write model.onnx too")
     add_data_arguments(command)
@@ -46,7 +52,7 @@ def run(arguments) -> int:
     load_from = arguments.load_from
     if arguments.new:
         if load_from is None:
-            raise ValueError("--new names modules that --load-from leaves as initialised: give --load-from too")
+            raise ValueError("--new names modules that do not take weights from --load-from; give --load-from too")
         load_from = {"path": load_from, "new": arguments.new}
     train(
         read_config(arguments),

@@ -1,20 +1,20 @@
-"""`xseg weights`: published weights, and weights of other programs."""
+"""`xseg weights`: list published weights, and convert weights of any source."""
 
 import sys
 
 
 def add(commands) -> None:
-    group = commands.add_parser("weights", help="published weights, and weights of other programs").add_subparsers(
+    group = commands.add_parser("weights", help="list published weights, convert weights").add_subparsers(
         required=True, metavar="WHAT"
     )
-    names = group.add_parser("list", help="published weights: name, figure, licence, config")
+    names = group.add_parser("list", help="published weights: name, metric, licence, config")
     names.set_defaults(run=run_list)
-    convert = group.add_parser("convert", help="any weights to one .safetensors of ours with a card")
+    convert = group.add_parser("convert", help="convert weights of any source to one .safetensors file with a card")
     convert.add_argument(
         "weights", metavar="W", help="a file, folder or prefix, a published name, timm:NAME, hf:ORG/NAME"
     )
     convert.add_argument("out", metavar="OUT.safetensors")
-    convert.add_argument("--config", required=True, metavar="C", help="the config of the model that they belong to")
+    convert.add_argument("--config", required=True, metavar="C", help="config of the model that the weights belong to")
     convert.set_defaults(run=run_convert)
 
 
@@ -27,8 +27,10 @@ def run_list(arguments) -> int:
     table = Table("name", "as published", "licence", "config", box=None, pad_edge=False)
     for name, row in PUBLISHED.items():
         table.add_row(name, row.metric, row.licence, row.config)
-    table.add_row("timm:NAME", "any Xception of timm, as timm:xception65.ra3_in1k", "Apache-2.0", "xception65_imagenet")
-    table.add_row("hf:ORG/NAME", "what push_to_hub uploaded", "", "its own")
+    table.add_row(
+        "timm:NAME", "any Xception of timm, such as timm:xception65.ra3_in1k", "Apache-2.0", "imagenet/xception65"
+    )
+    table.add_row("hf:ORG/NAME", "a model uploaded by push_to_hub", "", "its own")
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     return 0
 

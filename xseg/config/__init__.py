@@ -1,4 +1,4 @@
-"""Configs: found by path or by the name of a shipped one, overridden from the command line, and checked key by key."""
+"""Configs: read by path or by a shipped name, combined with options and overrides, and checked key by key."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def load_config(
 
     Args:
         config: path, or name of a shipped config, or a Config, which is copied.
-        overrides: {"train_dataloader.batch_size": 4, …}; a key the config cannot have is refused.
-        data_root: where the data set lies, instead of the config's `root` of every data set.
-        backbone: another one, see `xseg.config.options.set_backbone`.
-        schedule: another one, see `xseg.config.options.set_schedule`.
+        overrides: {"train_dataloader.batch_size": 4, …}; unknown keys raise KeyError.
+        data_root: folder of the data set; replaces the `root` of every data set in the config.
+        backbone: replaces the config's, see `xseg.config.options.set_backbone`.
+        schedule: replaces the config's, see `xseg.config.options.set_schedule`.
     """
     cfg = combined(config, data_root, backbone, schedule)
     for key, value in (overrides or {}).items():

@@ -1,4 +1,4 @@
-"""A config from its file, the configs it inherits from, and the options that change it as a whole."""
+"""A config from its file, the configs it inherits from, and the options --data-root, --backbone and --schedule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def combined(
     backbone: str | None,
     schedule: str | None,
 ) -> Config:
-    """A config with another data root, backbone and schedule; what follows from its values is not filled in yet."""
+    """A config with another data root, backbone and schedule; values that follow from others are not filled in yet."""
     if not isinstance(config, Config):
         config, backbone, schedule = present_name(config, backbone, schedule)
     cfg = copy.deepcopy(config) if isinstance(config, Config) else _read(find_config(config))  # Config.copy is shallow
@@ -46,7 +46,7 @@ def combined(
 
 
 def _drop_variables(cfg: Config, source: str) -> None:
-    """Take out the variables that a config file has for its own use; refuse a top-level key that nothing reads."""
+    """Remove the variables that a config file itself reads. KeyError for a top-level key that nothing reads."""
     known = top_level_keys()
     unknown = [key for key, value in cfg.items() if key not in known | cfg._imported_names and not is_import(value)]
     path = Path(source)
@@ -65,10 +65,10 @@ def _read(path: Path) -> Config:
 
 
 def _base_name(path: Path) -> str | None:
-    """The shipped config that `_base_ = "coco/retinanet"` in a .py config names; None for a file or no such line."""
+    """The shipped config that a line `_base_ = "coco/retinanet"` names; None without such a line, or for a file."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except SyntaxError:  # told by the reader of the file
+    except SyntaxError:  # `read_file` raises a clear error
         return None
     for node in tree.body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["_base_"]:
@@ -78,7 +78,10 @@ def _base_name(path: Path) -> str | None:
 
 
 def _inherit(path: Path) -> Config:
-    """A config that states what differs from a shipped one: `_base_` names it; `backbone`, `schedule`, `data_root`."""
+    """A config that states only its differences from the shipped config that `_base_` names.
+
+    Its keys `backbone`, `schedule` and `data_root` act as the options of these names.
+    """
     text = path.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         own = Path(folder) / path.name

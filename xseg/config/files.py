@@ -1,6 +1,6 @@
-"""Config files: .py, read by mmengine, and .json, which holds values alone.
+"""Config files: .py, read by mmengine, and .json, which holds only values.
 
-A .py config can run code. A JSON config builds registered classes only, and nothing that it names is imported.
+A .py config can run code. A JSON config builds only registered classes and imports nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-NAMES_A_CLASS = ("type", "constructor", "ema_type")  # their values are looked up in mmengine's registries
-IMPORTS = {  # key -> the value that imports nothing; mmengine imports what others name
+NAMES_A_CLASS = ("type", "constructor", "ema_type")  # keys whose values are looked up in mmengine's registries
+IMPORTS = {  # key -> the only value for which mmengine imports nothing
     "custom_imports": None,
     "_scope_": "mmengine",
     "default_scope": "mmengine",
@@ -21,7 +21,7 @@ IMPORTS = {  # key -> the value that imports nothing; mmengine imports what othe
 
 
 def read_file(path: Path) -> Config:
-    """The config in a file, not yet checked. Raises ValueError that names the line where it cannot be read."""
+    """The config in a file, not yet checked. ValueError with the line if the syntax is wrong."""
     if path.suffix == ".json":
         return _read_json(path)
     try:
@@ -47,7 +47,7 @@ def names_read(path: Path) -> set[str]:
 
 
 def check_json_config(cfg: Config, source: str) -> None:
-    """Refuse what would import or run code; write dotted names of registered classes as their registered names."""
+    """ValueError for values that import or run code; replaces "module.Name" of classes by their registered names."""
     _check(cfg._cfg_dict, "", _registered_names(), source)
 
 
@@ -68,26 +68,28 @@ def _check(node: object, place: str, names: dict[str, str], source: str) -> None
     for key, value in items:
         inner = f"{place}.{key}" if place else str(key)
         if key in IMPORTS and value not in (None, IMPORTS[key]):
-            raise ValueError(f"{source}: {inner} is {value!r}, which imports code; a JSON config may not. Leave it out")
+            raise ValueError(
+                f"{source}: {inner} is {value!r}, which imports code; a JSON config may not do so. Leave it out"
+            )
         if isinstance(node, dict) and key in NAMES_A_CLASS and value is not None:
             if not isinstance(value, str) or value not in names:
                 raise ValueError(
-                    f"{source}: {inner} is {value!r}, which no registered class is called. A JSON config builds "
-                    "registered classes only; a .py config builds any, but can run code: read it before you use it"
+                    f"{source}: {inner} is {value!r}, which is no registered class. A JSON config builds only "
+                    "registered classes; a .py config builds any class, but can run code: read it before you use it"
                 )
             node[key] = names[value]
         _check(value, inner, names, source)
 
 
 def _registered_names() -> dict[str, str]:
-    """Registered name, and "module.Name" as a saved config says it -> registered name."""
+    """Registered name -> itself, and "module.Name", as saved configs write it -> registered name."""
     import mmengine.registry as registries
     import mmengine.runner  # noqa: F401
 
     import xseg.data
     import xseg.engine
     import xseg.evaluation
-    import xseg.models  # noqa: F401  they register their classes
+    import xseg.models  # noqa: F401  these imports register classes
 
     names: dict[str, str] = {}
     for registry in vars(registries).values():

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def fill_num_classes(cfg: Config, loader: str) -> dict:
-    """Give heads without `num_classes` the number of classes of a loader's data; refuse another number.
+    """Set `num_classes` of heads that do not state it from a loader's data set; ValueError if a stated one differs.
 
-    A model with a detection head of its own is told which classes are things.
+    A model with a `detection_head` also gets `things`, the indices of the classes with instances.
 
-    Returns dict(classes, palette, …) of the data, which is not built; {} for a config without data. Where the folder of
-    a VOC data set is missing, a stated `num_classes` that equals VOC's number stands for VOC's classes.
+    Returns dict(classes, palette, …) of the data set, which is not built; {} for a config without data. If the folder
+    of a VOC data set is missing and the stated `num_classes` equals VOC's number, VOC's classes are used.
     """
     head = cfg.model.get("head")
     if not isinstance(head, dict) or not cfg.get(loader):
         return {}
-    found = _metainfo(cfg[loader].dataset, head.get("num_classes"))
-    classes = found["classes"]
+    metainfo = _metainfo(cfg[loader].dataset, head.get("num_classes"))
+    classes = metainfo["classes"]
     for key in ("head", "aux_head"):
         head = cfg.model.get(key)
         if not isinstance(head, dict):
@@ -34,30 +34,30 @@ def fill_num_classes(cfg: Config, loader: str) -> dict:
         if head.setdefault("num_classes", len(classes)) != len(classes):
             raise ValueError(
                 f"model.{key}.num_classes is {head.num_classes}, but the data set has {len(classes)} classes: "
-                f"{', '.join(classes)}. Leave num_classes out to take the data set's"
+                f"{', '.join(classes)}. Leave num_classes out to use the data set's"
             )
     if isinstance(head := cfg.model.get("detection_head"), dict):
-        if "things" not in found:
-            raise ValueError(f"{loader}.dataset does not say which classes are things; take a PanopticDataset")
-        cfg.model.setdefault("things", list(found["things"]))
+        if "things" not in metainfo:
+            raise ValueError(f"{loader}.dataset does not say which classes are things; use a PanopticDataset")
+        cfg.model.setdefault("things", list(metainfo["things"]))
         head.setdefault("num_classes", len(cfg.model.things))
-    return found
+    return metainfo
 
 
 def fill_context(cfg: Config, trained: Weights | None = None, new: Sequence[str] = ()) -> tuple[int, int] | None:
-    """Give a head that leaves its atrous `rates` and its `pooling_hw` open those of its weights, or of the crop.
+    """Set atrous `rates` and `pooling_hw` of a head without them, from its weights or else from the training crop.
 
-    Returns the size (height, width) of the training crop if that decided.
+    Returns the size (height, width) of the training crop if the crop decided.
 
     Args:
-        trained: the weights that go into the model; if they hold the head's atrous branches, their values stay.
-        new: prefixes of modules that they leave as initialised.
+        trained: the weights for the model; if they hold the head's atrous branches, the head keeps their values.
+        new: prefixes of modules that keep their initial values.
     """
     from heads.segmentation.deeplabv3plus import PUBLISHED_CROP, RATES_AT_16, rates_for_crop
 
     head = cfg.model.get("head") if isinstance(cfg.model, dict) else None
-    open_keys = {"rates", "pooling_hw"} - set(head or ())
-    if not isinstance(head, dict) or not open_keys <= (allowed_keys("model.head", head) or set()):
+    unset = {"rates", "pooling_hw"} - set(head or ())
+    if not isinstance(head, dict) or not unset <= (allowed_keys("model.head", head) or set()):
         return None
     branches, crop = "head.aspp.", training_crop(cfg)
     if trained and any(n.startswith(branches) for n in trained.state) and not branches.startswith(tuple(new)):
@@ -68,13 +68,12 @@ def fill_context(cfg: Config, trained: Weights | None = None, new: Sequence[str]
         values = {"rates": rates_for_crop(crop), "pooling_hw": crop if small else None}
     else:
         return None
-    head.update({key: values[key] for key in open_keys})
-    return crop if open_keys else None
+    head.update({key: values[key] for key in unset})
+    return crop if unset else None
 
 
 def training_crop(cfg: Config) -> tuple[int, int] | None:
-    """(height, width) in pixels that the last cropping or resizing transform of the training gives every image; None
-    where the config does not say."""
+    """(height, width) in pixels after the last training transform that crops or resizes; None if no transform does."""
     transforms = (cfg.get("train_dataloader") or {}).get("dataset", {}).get("transforms", ())
     sizes = [size for t in transforms if (size := t.get("size_hw") or t.get("size"))]
     if not sizes:
@@ -84,9 +83,9 @@ def training_crop(cfg: Config) -> tuple[int, int] | None:
 
 
 def end_schedules(cfg: Config) -> None:
-    """Let schedulers that state no `end` last until the training ends.
+    """Set the `end` of schedulers that do not state it to the end of the training.
 
-    PolyLR ends one iteration later, or its last step would be at rate 0: that is DeepLab's poly.
+    PolyLR ends one iteration later, so that its last step is not at rate 0: this is DeepLab's poly schedule.
     """
     max_iters = (cfg.get("train_cfg") or {}).get("max_iters")
     schedulers = cfg.get("param_scheduler") or []

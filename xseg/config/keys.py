@@ -1,4 +1,4 @@
-"""Which keys a config may have: arguments of the classes that it names, and what mmengine's Runner reads."""
+"""The keys that a config may have: arguments of the classes that it names, and keys that mmengine's Runner reads."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from mmengine.config import Config
 
 from xseg.engine.registry import resolve
 
-# Keys that mmengine's builders take out of a dict before its `type` is called.
+# Keys that mmengine's builders remove from a dict before they call its `type`.
 BUILDER_KEYS = {
     "type",
     "_scope_",
     "priority",  # of a hook
     "convert_to_iter_based",  # of a scheduler
-    "optimizer",  # of an optimizer wrapper, as the next two
+    "optimizer",  # this and the next two: of an optimizer wrapper
     "paramwise_cfg",
     "constructor",
 }
-# Keys of OpenMMLab's configs -> what sets the same here: arguments of a class, then keys of the config.
+# Keys of OpenMMLab's configs -> their counterparts here: arguments of a class, and another way to set the same.
 OPENMMLAB_KEYS = {
     "norm_cfg": (("bn_eps", "bn_momentum", "frozen_bn", "norm"), "sync_bn=True of the config"),
     "norm_eval": (("frozen_bn",), None),
     "init_cfg": (("pretrained", "weights"), "load_from=… of xseg.train"),
     "pretrained": ((), "load_from=… of xseg.train"),
 }
-RUNNER_KEYS = {  # read by the Runner, not its arguments
+RUNNER_KEYS = {  # keys that the Runner reads from the config; they are not its arguments
     "activation_checkpointing",
     "compile",
     "efficient_conv_bn_eval",
@@ -37,8 +37,8 @@ RUNNER_KEYS = {  # read by the Runner, not its arguments
     "sync_bn",
     "work_dir",
 }
-OUR_KEYS = {"weights"}  # what `xseg.load(config)` and `xseg eval CONFIG` load if no weights are named
-SECTIONS = {  # dicts without a type -> their keys
+OUR_KEYS = {"weights"}  # loaded by `xseg.load(config)` and `xseg eval CONFIG` if no weights are named
+SECTIONS = {  # dicts without a `type` -> their keys
     "auto_scale_lr": {"base_batch_size", "enable"},
     "default_hooks": {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "deadline"},
     "env_cfg": {"cudnn_benchmark", "dist_cfg", "mp_cfg", "resource_limit"},
@@ -50,7 +50,7 @@ LOADER_KEYS = {"worker_init_fn", "num_batch_per_epoch", "sampler", "batch_sample
 
 
 def check_config(cfg: Config, source: str | os.PathLike = "config") -> None:
-    """Refuse a key that nothing reads, with what was probably meant."""
+    """KeyError for a key that nothing reads; the message suggests the closest one."""
     for place, node in dicts(cfg._cfg_dict):
         allowed = allowed_keys(place, node)
         for key in node:
@@ -63,13 +63,13 @@ def check_config(cfg: Config, source: str | os.PathLike = "config") -> None:
 
 
 def check_override(cfg: Config, dotted: str) -> None:
-    """Refuse `--cfg-options` that name a key which is neither in the config nor an argument of its type."""
+    """KeyError for an overridden key that is neither in the config nor an argument of its `type`."""
     node, *rest = cfg._cfg_dict, *dotted.split(".")
     for depth, key in enumerate(rest):
         place = ".".join(rest[:depth])
         if isinstance(node, (list, tuple)):
             if not key.isdigit() or int(key) >= len(node):
-                raise KeyError(f"{place} is a list of {len(node)}: {key!r} must be an index below that")
+                raise KeyError(f"{place} is a list of length {len(node)}: {key!r} must be an index below that")
             node = node[int(key)]
             continue
         if not isinstance(node, dict):
@@ -78,12 +78,12 @@ def check_override(cfg: Config, dotted: str) -> None:
         if key not in choices:
             raise KeyError(f"unknown key {dotted}{suggest(key, choices, prefix=place)}")
         if key not in node and depth < len(rest) - 1:
-            return  # a new dict; check_config looks into it
+            return  # a new dict, which check_config checks
         node = node.get(key)
 
 
 def allowed_keys(place: str, node: dict) -> set[str] | None:
-    """Keys a dict of a config may have: the arguments of its type and of its builder; None if there is no telling."""
+    """The keys that a dict of a config may have: arguments of its `type` and of its builder; None if any key may do."""
     if place.endswith("_dataloader"):
         from torch.utils.data import DataLoader
 
@@ -106,7 +106,7 @@ def top_level_keys() -> set[str]:
 
 
 def _hook_arguments(cls: type, node: dict) -> set[str] | None:
-    """Arguments of a hook that takes **kwargs: mmengine's hand them on only to what is named here."""
+    """Arguments of mmengine's two hooks with **kwargs, which pass them only to the classes named here."""
     from mmengine.hooks import CheckpointHook, EMAHook
 
     if not issubclass(cls, (CheckpointHook, EMAHook)):
@@ -118,7 +118,7 @@ def _hook_arguments(cls: type, node: dict) -> set[str] | None:
 
 
 def arguments(target: type) -> set[str] | None:
-    """Names a call accepts; `**kwargs` is followed to the base classes. None if anything goes."""
+    """The names of a call's arguments; `**kwargs` adds those of the base classes. None if any name may do."""
     chain = target.__mro__ if inspect.isclass(target) else (target,)
     names: set[str] = set()
     for link in chain:
@@ -127,7 +127,7 @@ def arguments(target: type) -> set[str] | None:
             continue
         try:
             names |= _named(call)
-        except ValueError:  # written in C
+        except ValueError:  # no signature: written in C
             return None
         if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(call).parameters.values()):
             return names
@@ -140,20 +140,20 @@ def _named(call: object) -> set[str]:
 
 
 def suggest(word: str, choices: Iterable[str], prefix: str = "") -> str:
-    """`; did you mean …?` or nothing."""
+    """`; did you mean …?` with the closest choice, or an empty text."""
     close = difflib.get_close_matches(word, sorted(map(str, choices)), n=1)
     return f"; did you mean {'.'.join(filter(None, (prefix, close[0])))!r}?" if close else ""
 
 
 def same_here(key: str, allowed: set[str]) -> str:
-    """`; use … instead` for a key of OpenMMLab's configs, or nothing."""
+    """`; use … instead` for a key of OpenMMLab's configs, or an empty text."""
     names, otherwise = OPENMMLAB_KEYS.get(key, ((), None))
     ours = [*(name for name in names if name in allowed), *([otherwise] if otherwise else [])]
     return f"; use {', '.join(ours)} instead" if ours else ""
 
 
 def dicts(node: object, place: str = "") -> Iterator[tuple[str, dict]]:
-    """Every dict inside, with its dotted place; the outermost left out."""
+    """Every dict inside `node`, with its dotted place; `node` itself is not among them."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, value in items:
         inner = f"{place}.{key}" if place else str(key)
@@ -163,5 +163,5 @@ def dicts(node: object, place: str = "") -> Iterator[tuple[str, dict]]:
 
 
 def is_import(value: object) -> bool:
-    """Classes that a config imports stand in it beside its keys."""
+    """Whether a value is an imported class, function or module; a config holds these beside its keys."""
     return inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value)

@@ -1,4 +1,4 @@
-"""Where configs lie: shipped ones by name, others by path."""
+"""Paths of configs: shipped ones by name, others by path."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def config_root() -> Path:
     """The folder of the shipped configs."""
     root = next((root for root in CONFIG_ROOTS if (root / "_base_").is_dir()), None)
     if root is None:
-        raise FileNotFoundError(f"no configs in {_PACKAGE}: install xseg again")
+        raise FileNotFoundError(f"no configs in {_PACKAGE}; install xseg again")
     return root
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Name, such as "coco/retinanet" -> file of every config that comes with xseg."""
+    """Name, such as "coco/retinanet" -> file, of every config that comes with xseg."""
     root = config_root()
     names = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.py"))}
     return {name: path for name, path in names.items() if not name.startswith(("_base_/", "studies/", "__init__"))}
@@ -35,7 +35,7 @@ def find_config(name: str | os.PathLike) -> Path:
     """The file of a config given by path or by the name of a shipped one."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        raise ValueError(f"{path}: YAML configs can run code while they are read; write it as .py or .json")
+        raise ValueError(f"{path}: YAML configs can run code while they are read; write the config as .py or .json")
     if path.is_file():
         return path
     shipped = shipped_configs()
@@ -49,7 +49,7 @@ def find_config(name: str | os.PathLike) -> Path:
 def present_name(
     name: str | os.PathLike, backbone: str | None, schedule: str | None
 ) -> tuple[str | os.PathLike, str | None, str | None]:
-    """Config, backbone and schedule that an old name stands for, with a warning; other names as they are."""
+    """Config, backbone and schedule for an old name, with a warning; other names come back unchanged."""
     if str(name) not in RENAMED or Path(name).is_file():
         return name, backbone, schedule
     new, *options = RENAMED[str(name)]
@@ -68,6 +68,6 @@ def config_name(cfg: Config) -> str:
 
 
 def _near(name: str, shipped: Iterable[str]) -> str:
-    """As `suggest`; an old name that is near is told as the present one."""
+    """As `suggest`; if an old name is the closest, the text has its present name."""
     close = difflib.get_close_matches(name, [*shipped, *RENAMED], n=1)
     return f"; did you mean {RENAMED.get(close[0], close)[0]!r}?" if close else ""

@@ -1,43 +1,43 @@
-"""`--backbone` and `--schedule`: combinations of a config with another trunk or another length."""
+"""`--backbone` and `--schedule`: replace the backbone or the schedule of a config."""
 
 from __future__ import annotations
 
 from mmengine.config import Config
 
-import xseg.models  # noqa: F401  registers the classes that are named here
+import xseg.models  # noqa: F401  registers the classes named here
 from xseg.config.files import read_file
 from xseg.config.keys import arguments, suggest
 from xseg.config.names import config_root
 from xseg.engine.registry import resolve
 
-TRUNKS = {  # name -> arguments, and the published weights that a detector of full width starts from
+TRUNKS = {  # name -> (arguments, published ImageNet weights for full width)
     "xception41": (dict(type="AlignedXception", depth=41), "xception41_imagenet"),
     "xception65": (dict(type="AlignedXception", depth=65), "xception65_imagenet"),
     "xception71": (dict(type="AlignedXception", depth=71), "xception71_imagenet"),
     "xception": (dict(type="Xception"), "xception_keras_notop"),
 }
 LIBRARIES = {"timm": "TimmBackbone", "smp": "SmpBackbone"}
-# Of the present backbone these arguments stay, where the new class has them: they belong to the task.
+# These arguments of the old backbone belong to the task, so a new backbone that has them keeps their values.
 KEPT = ("out", "output_stride", "frozen_stages", "frozen_bn", "bn_momentum", "in_channels")
 
 
 def set_backbone(cfg: Config, text: str) -> None:
-    """Put another backbone under the heads of a config.
+    """Replace the backbone of a config.
 
-    Levels, output stride and what is frozen stay. A config that starts from an ImageNet trunk starts from that of the
-    new backbone; with a timm name, weights and normalisation are those of its tag.
+    Levels, output stride and frozen parts stay. A config that starts from ImageNet weights starts from those of the new
+    backbone. A timm name brings its normalisation; with a tag it also brings the weights of the tag.
 
     Args:
         text: "xception65", "xception41@0.25" (width), "timm:resnet50" (random weights), "timm:resnet50.a1_in1k"
             (weights of that tag, downloaded), "smp:mit_b0".
 
-    Raises ValueError for a name of no backbone, or a config without one.
+    Raises ValueError for an unknown name, or for a config without a backbone.
     """
     model = cfg.get("model") or {}
     if "backbone" not in model:
         raise ValueError(f"backbone {text!r}: the config has no model.backbone to replace")
     if cfg.get("weights"):
-        raise ValueError(f"backbone {text!r}: the config evaluates the weights {cfg.weights!r}, which fit its own only")
+        raise ValueError(f"backbone {text!r}: the config's weights {cfg.weights!r} fit only its own backbone")
     old = model.backbone
     library, colon, name = text.partition(":")
     new, trunk = _adapter(library, name) if colon else _trunk(text, pretrained="load_from" in cfg)
@@ -45,7 +45,7 @@ def set_backbone(cfg: Config, text: str) -> None:
     new |= {key: old[key] for key in KEPT if key in old and (accepted is None or key in accepted)}
     momentum = old.get("bn_momentum")
     if momentum is not None and "bn_momentum" not in new and model.head.get("bn_momentum") == momentum:
-        del model.head["bn_momentum"]  # a part of the Xceptions' recipe
+        del model.head["bn_momentum"]  # belongs to the recipe of the Xceptions
     if colon and library == "timm":
         model.preprocessor = _timm_preprocessor(name)
     cfg.model.backbone = new
@@ -54,17 +54,19 @@ def set_backbone(cfg: Config, text: str) -> None:
 
 
 def set_schedule(cfg: Config, name: str) -> None:
-    """Train as long as another schedule of `_base_` says; its optimizer is taken where it is of another kind.
+    """Replace the length and the learning-rate schedule of a config.
+
+    The optimizer stays, with its learning rate, unless the schedule's optimizer is of another class.
 
     Args:
-        name: of a file _base_/schedule_NAME.py: "1x", "2x", "30k", "90k", "adamw", …
+        name: NAME of a file _base_/schedule_NAME.py: "1x", "2x", "30k", "90k", "adamw", …
     """
     files = (config_root() / "_base_").glob("schedule_*.py")
     known = {path.stem.removeprefix("schedule_"): path for path in files}
     if name not in known:
         raise ValueError(f"no schedule {name!r}{suggest(name, known)}; there are {', '.join(sorted(known))}")
     if not cfg.get("train_cfg"):
-        raise ValueError(f"schedule {name!r}: the config does not train")
+        raise ValueError(f"schedule {name!r}: the config has no train_cfg, so it does not train")
     base = read_file(known[name])
     cfg.train_cfg, cfg.param_scheduler = base.train_cfg, base.param_scheduler
     if resolve(base.optim_wrapper.optimizer.type) is not resolve(cfg.optim_wrapper.optimizer.type):
@@ -75,7 +77,7 @@ def _trunk(text: str, pretrained: bool) -> tuple[dict, str | None]:
     name, at, width = text.partition("@")
     if name not in TRUNKS:
         raise ValueError(
-            f"no backbone {name!r}{suggest(name, TRUNKS)}; there are {', '.join(TRUNKS)}, each also as NAME@WIDTH, "
+            f"no backbone {name!r}{suggest(name, TRUNKS)}; there are {', '.join(TRUNKS)} (also as NAME@WIDTH), "
             "timm:NAME and smp:NAME"
         )
     new, weights = dict(TRUNKS[name][0]), TRUNKS[name][1]
@@ -86,13 +88,13 @@ def _trunk(text: str, pretrained: bool) -> tuple[dict, str | None]:
             raise ValueError(f"backbone {text!r}: the width after @ must be a number such as 0.25") from None
         return new, None
     if name == "xception" and pretrained:
-        new["pool_padding"] = "tensorflow"  # as its weights were trained
+        new["pool_padding"] = "tensorflow"  # the published weights were trained with it
     return new, weights
 
 
 def _adapter(library: str, name: str) -> tuple[dict, None]:
     if library not in LIBRARIES:
-        raise ValueError(f"a backbone comes from timm:NAME or smp:NAME, got {library}:{name}")
+        raise ValueError(f"a backbone of a library must be timm:NAME or smp:NAME, got {library}:{name}")
     new = dict(type=LIBRARIES[library], name=name)
     if library == "timm" and "." in name:
         new["pretrained"] = True
@@ -100,7 +102,7 @@ def _adapter(library: str, name: str) -> tuple[dict, None]:
 
 
 def _timm_preprocessor(name: str) -> dict:
-    """Mean and standard deviation, in 0..255, of the images that timm's network was trained on."""
+    """A preprocessor with timm's mean and standard deviation for a network, in units of 0..255."""
     import timm
 
     card = timm.get_pretrained_cfg(name) if timm.is_model(name.split(".")[0]) else None

@@ -1,4 +1,4 @@
-"""Names that shipped configs had before 0.2: they are still found, with a warning that says the present name."""
+"""Names of shipped configs before version 0.2. They still work, with a warning that gives the present name."""
 
 RENAMED = {  # old name -> config, backbone, schedule
     "fcos_quickstart": ("shapes/fcos", None, None),
