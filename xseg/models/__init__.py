@@ -1,19 +1,12 @@
 """Models, backbones, heads and losses. Importing this package registers each public class in mmengine's MODELS."""
 
+import inspect
+
 import mmengine.registry  # noqa: F401  # register() needs it
 
-from backbones import AlignedXception, PreactXception, Xception
+import backbones
+import heads
 from backbones.registry import register
-from heads import (
-    FCOS,
-    ClassificationHead,
-    DeepLabV3Plus,
-    DeepLabV3PlusDPC,
-    FasterRCNN,
-    FCNHead,
-    MaskRCNN,
-    RetinaNet,
-)
 from xseg.models.adapters import InceptionV3, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
 from xseg.models.classifier import Classifier
 from xseg.models.detector import Detector
@@ -41,6 +34,6 @@ __all__ = [
     "TorchvisionBackbone",
 ]
 
-_BACKBONES = (AlignedXception, PreactXception, Xception)
-_HEADS = (ClassificationHead, DeepLabV3Plus, DeepLabV3PlusDPC, FCNHead, FCOS, FasterRCNN, MaskRCNN, RetinaNet)
-register(*_BACKBONES, *_HEADS, *(globals()[name] for name in __all__))
+for _package in (backbones, heads):  # whose own call of register() did nothing if mmengine was not yet imported
+    register(*filter(inspect.isclass, (getattr(_package, name) for name in _package.__all__)))
+register(*(globals()[name] for name in __all__))
