@@ -1,6 +1,6 @@
-"""Blood cells cut out of BCCD: RBC, WBC, Platelets; 2,804 + 1,137 images, of the red cells eleven times the others.
+"""Blood cells cut out of BCCD's images: RBC, WBC, Platelets; 2,804 images for training, 1,137 for validation.
 
-xseg data convert crops BCCD data/cells"""
+There are eleven times as many red cells as others. Make the data set by `xseg data convert crops BCCD data/cells`."""
 
 from mmengine.runner import ValLoop
 from torchvision.transforms.v2 import ColorJitter, RandomVerticalFlip

@@ -1,7 +1,7 @@
-"""Cityscapes' instances, 8 classes: 2,975 images for training, 500 for validation, groups as crowds.
+"""Cityscapes' instances of 8 classes: 2,975 images for training, 500 for validation; groups are crowds.
 
-Shorter edge 800 to 1024 pixels in training, longer edge at most 2048. For a head that gives masks set `with_masks` of
-both data sets to True."""
+In training the shorter edge is 800 to 1024 pixels, the longer at most 2048. A head with masks needs
+`with_masks=True` in both data sets."""
 
 from mmengine.runner import ValLoop
 

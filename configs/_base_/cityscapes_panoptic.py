@@ -1,6 +1,6 @@
-"""Cityscapes with a class for every pixel and its instances: 2,975 images for training, 500 for validation.
+"""Cityscapes with classes of pixels and instances: 2,975 images for training, 500 for validation; groups are crowds.
 
-Whole images at scales 0.5 to 2.0, cut to 1024 x 2048 where they are larger; groups are crowds."""
+Images are scaled by 0.5 to 2.0 and then cropped to at most 1024 x 2048."""
 
 from mmengine.runner import ValLoop
 

@@ -1,6 +1,7 @@
-"""COCO 2017 detection: 118,287 images for training, of which those without objects are left out, 5,000 for validation.
+"""COCO 2017 detection: 118,287 images for training, without those that have no objects; 5,000 for validation.
 
-Shorter edge 640 to 800 pixels in training, longer edge at most 1333; batches of wide or of tall images."""
+In training the shorter edge is 640 to 800 pixels, the longer at most 1333. The images of a batch are all wide or all
+tall."""
 
 from mmengine.runner import ValLoop
 

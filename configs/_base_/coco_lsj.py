@@ -1,6 +1,6 @@
-"""COCO 2017 instances with large-scale jitter to 1024 x 1024 and copy-paste, for heads that give masks.
+"""COCO 2017 instances with large-scale jitter to 1024 x 1024 pixels and copy-paste, for heads with masks.
 
-Source: Ghiasi et al. 2021 (arXiv:2012.07177): scales 0.1 to 2.0, flip, objects of a second image pasted."""
+Scales 0.1 to 2.0, flip, and pasted objects of a second image. Source: Ghiasi et al. 2021 (arXiv:2012.07177)."""
 
 from mmengine.runner import ValLoop
 

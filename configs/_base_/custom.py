@@ -1,7 +1,8 @@
-"""Your own images in VOC layout: JPEGImages/, SegmentationClass/ (palette or grey PNG, pixel value = class, 255 =
-ignored), ImageSets/Segmentation/{train,val}.txt, classes.txt with one class name a line.
+"""Your own images and masks in VOC's layout.
 
-Give the folder by `--data-root`; the number of classes follows classes.txt."""
+The folder, given by `--data-root`, holds JPEGImages/, SegmentationClass/ (palette or grey PNG; a pixel's value is its
+class, 255 is ignored), ImageSets/Segmentation/{train,val}.txt, and classes.txt with one class name per line. The
+number of classes is that of classes.txt."""
 
 from mmengine.runner import ValLoop
 

@@ -1,7 +1,7 @@
-"""Your own images in VOC's detection layout: JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt, and
-classes.txt.
+"""Your own images and boxes in VOC's detection layout.
 
-Give the folder by `--data-root`; the number of classes follows classes.txt."""
+The folder, given by `--data-root`, holds JPEGImages/, Annotations/*.xml, ImageSets/Main/{train,val}.txt, and
+classes.txt with one class name per line. The number of classes is that of classes.txt."""
 
 from mmengine.runner import ValLoop
 

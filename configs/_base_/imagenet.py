@@ -1,6 +1,7 @@
-"""ImageNet: train/ and val/ with one folder a class, n01440764/*.JPEG and so on; 299 x 299 pixels.
+"""ImageNet, in crops of 299 x 299 pixels.
 
-Give the folder by `--data-root`. The classes' folders, sorted, are the labels, in the order of published weights."""
+The folder, given by `--data-root`, holds train/ and val/ with one folder per class, such as n01440764/*.JPEG. The
+labels are the indices of the sorted folders, as in published weights."""
 
 from mmengine.runner import ValLoop
 

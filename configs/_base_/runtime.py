@@ -1,4 +1,4 @@
-"""What every training runs with; all of it stands here, nothing is added behind it."""
+"""Hooks, logs and processes of every training; `xseg train` adds no others in code."""
 
 from mmengine.hooks import (
     DistSamplerSeedHook,
@@ -47,8 +47,8 @@ log_level = "INFO"
 visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
 env_cfg = dict(
     cudnn_benchmark=True,
-    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),  # workers are the parallelism, not opencv's threads
-    dist_cfg=dict(backend="nccl"),  # gloo where there is no CUDA
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),  # loaders run in parallel workers, not in opencv threads
+    dist_cfg=dict(backend="nccl"),  # becomes gloo without CUDA
 )
 randomness = dict(seed=0)
 default_scope = "mmengine"

@@ -1,6 +1,7 @@
-"""Detection on COCO, "1x": 90,000 iterations of 16 images, SGD 0.01 with warm-up, a tenth after 60,000 and 80,000.
+"""Detection on COCO, "1x": 90,000 iterations of 16 images; SGD with warm-up, rate 0.01, times 0.1 after 60,000 and
+80,000 iterations.
 
-Source: Lin et al. 2017 (arXiv:1708.02002), and the toolboxes since. The rate is RetinaNet's and FCOS'."""
+The rate is that of RetinaNet and FCOS. Source: Lin et al. 2017 (arXiv:1708.02002), and the toolboxes since."""
 
 from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
 from torch.optim import SGD

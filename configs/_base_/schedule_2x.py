@@ -1,4 +1,4 @@
-"""Detection on COCO, "2x": twice the iterations of schedule_1x, a tenth after 120,000 and 160,000."""
+"""Detection on COCO, "2x": twice the iterations of schedule_1x; rate times 0.1 after 120,000 and 160,000 iterations."""
 
 from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
 from torch.optim import SGD

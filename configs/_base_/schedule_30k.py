@@ -1,5 +1,5 @@
-"""The paper's schedule of 30,000 iterations: SGD, base rate 0.007, poly 0.9, weight decay 4e-5 but on depthwise
-kernels, norms and biases.
+"""DeepLabv3+'s schedule of 30,000 iterations: SGD, base rate 0.007, poly decay of power 0.9, weight decay 4e-5 except
+on depthwise kernels, norms and biases.
 
 Source: Chen et al. 2018 (arXiv:1802.02611), Section 4, and the released training script."""
 
@@ -14,5 +14,5 @@ optim_wrapper = dict(
     constructor="ParamGroups",
 )
 train_cfg = dict(type=TrainLoop, max_iters=30000, val_interval=2000)
-# The last step is at 0.007 * (1 / 30000)^0.9, as DeepLab's: `end` lies one beyond the last iteration.
+# `end` is one more than the last iteration, so that the last step has the rate 0.007 * (1 / 30000)^0.9, as in DeepLab.
 param_scheduler = [dict(type=PolyLR, by_epoch=False, power=0.9, eta_min=0.0)]

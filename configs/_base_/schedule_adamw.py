@@ -1,4 +1,4 @@
-"""Training from scratch on a few hundred images: AdamW with warm-up and poly 0.9 and gradient clipping."""
+"""Training from scratch on a few hundred images: AdamW with warm-up, poly decay of power 0.9 and gradient clipping."""
 
 from mmengine.optim import LinearLR, OptimWrapper, PolyLR
 from torch.optim import AdamW

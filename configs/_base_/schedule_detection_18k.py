@@ -1,6 +1,8 @@
-"""Detection on VOC 07+12: 18,000 iterations of 16 images, SGD 0.01 with warm-up, a tenth after 12,000 and 16,000.
+"""Detection on VOC 07+12: 18,000 iterations of 16 images; SGD with warm-up, rate 0.01, times 0.1 after 12,000 and
+16,000 iterations.
 
-Source: detectron2's PascalVOC-Detection, with 0.02 for Faster R-CNN; half for RetinaNet and FCOS, as on COCO."""
+Source: detectron2's PascalVOC-Detection has the rate 0.02 for Faster R-CNN; RetinaNet and FCOS take half, as on
+COCO."""
 
 from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
 from torch.optim import SGD

@@ -1,6 +1,7 @@
-"""Detection on Cityscapes: 24,000 iterations of 8 images, SGD 0.005 with warm-up, a tenth after 18,000.
+"""Detection on Cityscapes: 24,000 iterations of 8 images; SGD with warm-up, rate 0.005, times 0.1 after 18,000
+iterations.
 
-Source: detectron2's Cityscapes, which has 0.01 for Mask R-CNN; half of that for RetinaNet and FCOS, as on COCO."""
+Source: detectron2's Cityscapes has the rate 0.01 for Mask R-CNN; RetinaNet and FCOS take half, as on COCO."""
 
 from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
 from torch.optim import SGD

@@ -1,7 +1,8 @@
-"""The original Xception's ImageNet recipe, at batches of 256 images: SGD with momentum 0.9, rate 0.045 times 0.94 every
-2 epochs (2 x 1,281,167 / 256 = 10,009 iterations), weight decay 1e-5.
+"""The ImageNet recipe of the original Xception: SGD with momentum 0.9, rate 0.045, times 0.94 every 2 epochs, weight
+decay 1e-5.
 
-The paper tells neither its batch size nor where it stops: 256, and 120 epochs, are ours.
+With batches of 256 images 2 epochs are 2 x 1,281,167 / 256 = 10,009 iterations. The paper gives neither its batch size
+nor the end of its training: 256 images and 120 epochs are our choice.
 
 Source: Chollet 2017 (arXiv:1610.02357), Sections 4.3 and 4.4."""
 

@@ -1,4 +1,6 @@
-"""Shapes: 400 + 100 drawn scenes of 128 x 128 pixels, written to data/shapes at first use."""
+"""Shapes: 400 drawn scenes of 128 x 128 pixels for training, 100 for validation.
+
+They are written to data/shapes at first use."""
 
 from mmengine.runner import ValLoop
 

@@ -1,4 +1,6 @@
-"""The objects of Shapes, each cut out of its scene: four classes, about 1,200 + 300 images; written to data/shapes."""
+"""Objects of Shapes, cut out of their scenes: four classes, about 1,200 images for training, 300 for validation.
+
+The scenes are written to data/shapes at first use."""
 
 from mmengine.runner import ValLoop
 

@@ -1,4 +1,4 @@
-"""Shapes with a box and a mask an object: 400 drawn images for training, 100 for validation, 128 x 128."""
+"""Shapes with a box and a mask per object: 400 drawn images for training, 100 for validation; 128 x 128 pixels."""
 
 from mmengine.runner import ValLoop
 

@@ -1,4 +1,6 @@
-"""Shapes with the classes in each: 1,200 + 200 drawn scenes, written to data/shapes_multilabel at first use."""
+"""Shapes with a list of classes per scene: 1,200 drawn scenes for training, 200 for validation.
+
+They are written to data/shapes_multilabel at first use."""
 
 from mmengine.runner import ValLoop
 from torchvision.transforms.v2 import RandomVerticalFlip

@@ -1,5 +1,5 @@
-"""Shapes with a class for every pixel and a box and a mask an object: 400 drawn images for training, 100 for
-validation, 128 x 128."""
+"""Shapes with a class per pixel, and a box and a mask per object: 400 drawn images for training, 100 for validation;
+128 x 128 pixels."""
 
 from mmengine.runner import ValLoop
 

@@ -1,4 +1,4 @@
-"""VOC 2012 with the augmented set of 10,582 training images (`xseg data convert sbd`); crops of 513 x 513.
+"""VOC 2012 with the augmented training set of 10,582 images (`xseg data convert sbd`); crops of 513 x 513.
 
 Settings of Chen et al. 2018 (arXiv:1802.02611), Section 4: scales 0.5 to 2.0 in steps of 0.25, flip, batch 16."""
 

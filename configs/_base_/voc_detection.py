@@ -1,7 +1,7 @@
-"""VOC's boxes, "07+12": 16,551 images of both years' trainval for training, 4,952 of VOC 2007 test for evaluation.
+"""VOC's boxes, "07+12": 16,551 images of trainval of both years for training, 4,952 of VOC 2007 test for evaluation.
 
-The root holds VOC2007/ and VOC2012/. Difficult objects are not learned, and in evaluation neither asked for nor
-punished. Shorter edge 480 to 800 pixels in training, longer edge at most 1333."""
+The root holds VOC2007/ and VOC2012/. Training and evaluation skip difficult objects: missing or detecting one changes
+no number. In training the shorter edge is 480 to 800 pixels, the longer at most 1333."""
 
 from mmengine.runner import ValLoop
 

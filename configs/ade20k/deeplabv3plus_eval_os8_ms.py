@@ -1,6 +1,6 @@
 """DeepLabv3+ Xception-65 with TensorFlow's weights on ADE20K val: output stride 8, six scales, flip.
 xseg eval ade20k/deeplabv3plus_eval_os8_ms --data-root DIR
-Result: not measured; published 45.65 (TensorFlow DeepLab's model zoo), counted there on labels resized to 513."""
+Result: not measured; published mIoU 45.65 (TensorFlow DeepLab's model zoo), there on labels resized to 513 pixels."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
 """DeepLabv3+ Xception-65, output stride 16, Cityscapes.
 xseg train cityscapes/deeplabv3plus
-Result: not measured; reference 78.79, ImageNet-pretrained (arXiv:1802.02611, Table 7)."""
+Result: not measured; published mIoU 78.79 from ImageNet weights (arXiv:1802.02611, Table 7)."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
-"""Dense prediction cell, Xception-71, with TensorFlow's weights on Cityscapes: output stride 8, six scales, flip.
+"""Dense prediction cell on Xception-71 with TensorFlow's weights on Cityscapes: output stride 8, six scales, flip.
 xseg eval cityscapes/deeplabv3plus_dpc_eval_os8_ms --data-root DIR
-Result: not measured; published 82.66 on test, whose labels are not public (TensorFlow DeepLab's model zoo)."""
+Result: not measured; published mIoU 82.66 on test, whose labels are not public (TensorFlow DeepLab's model zoo)."""
 
 from mmengine.config import read_base
 

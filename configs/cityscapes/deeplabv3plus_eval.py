@@ -1,6 +1,6 @@
 """DeepLabv3+ Xception-65 with TensorFlow's weights on Cityscapes val: output stride 16, one scale.
 xseg eval cityscapes/deeplabv3plus_eval --data-root DIR
-Result: not measured; published 78.79 (TensorFlow DeepLab's model zoo)."""
+Result: not measured; published mIoU 78.79 (TensorFlow DeepLab's model zoo)."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
 """DeepLabv3+ Xception-65 with TensorFlow's weights on Cityscapes val: output stride 8, three scales, flip.
 xseg eval cityscapes/deeplabv3plus_eval_os8_ms --data-root DIR
-Result: not measured; published 80.42 (TensorFlow DeepLab's model zoo)."""
+Result: not measured; published mIoU 80.42 (TensorFlow DeepLab's model zoo)."""
 
 from mmengine.config import read_base
 

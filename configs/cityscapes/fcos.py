@@ -1,4 +1,4 @@
-"""FCOS on Xception-65, Cityscapes, boxes of its instances.
+"""FCOS on Xception-65, boxes of Cityscapes' instances.
 xseg train cityscapes/fcos --data-root cityscapes
 Result: not measured; none published for this backbone (arXiv:1904.01355)."""
 

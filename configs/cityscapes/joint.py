@@ -1,4 +1,4 @@
-"""DeepLabv3+ and Mask R-CNN on one Xception-65, Cityscapes.
+"""DeepLabv3+ and Mask R-CNN on one shared Xception-65, Cityscapes.
 xseg train cityscapes/joint
 Result: not measured."""
 

@@ -1,4 +1,4 @@
-"""RetinaNet on Xception-65, Cityscapes, boxes of its instances.
+"""RetinaNet on Xception-65, boxes of Cityscapes' instances.
 xseg train cityscapes/retinanet --data-root cityscapes
 Result: not measured; none published for this backbone (arXiv:1708.02002)."""
 

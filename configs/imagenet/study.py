@@ -1,8 +1,8 @@
-"""The recipe of the studies on a GPU: Xception on ImageNet for 30 epochs at batches of 256, for one GPU of 80 GB.
-xseg study STUDY --size gpu --data-root IMAGENET --amp bf16, or alone: xseg train imagenet/study
+"""The recipe of the studies on a GPU: Xception on ImageNet for 30 epochs with batches of 256, for one GPU of 80 GB.
+xseg study STUDY --size gpu --data-root IMAGENET --amp bf16, or without a study: xseg train imagenet/study
 Result: not measured.
 
-The paper's schedule decays by 0.94 every 2 epochs, this one, a quarter as long, every half epoch."""
+The training is a quarter as long as the paper's, so the rate decays by 0.94 every half epoch instead of every 2."""
 
 from mmengine.config import read_base
 
@@ -28,7 +28,7 @@ train_dataloader.num_workers = 16
 train_cfg.max_iters = 150120
 train_cfg.val_interval = 5004
 param_scheduler[0].step_size = 2502
-# Polyak averaging, as in the paper. LOWEST comes after it, see PlainCheckpointHook.
+# Polyak averaging, as in the paper. Hooks of priority LOWEST run after it, see PlainCheckpointHook.
 custom_hooks.append(dict(type=EMAHook, momentum=1e-4, update_buffers=True))
 default_hooks.checkpoint.interval = 5004
 default_hooks.checkpoint.save_best = None

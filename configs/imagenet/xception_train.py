@@ -1,4 +1,4 @@
-"""The original Xception on ImageNet by the paper's recipe, for 4 GPUs of 64 images each.
+"""The original Xception on ImageNet with the paper's recipe, for 4 GPUs with 64 images each.
 torchrun --nproc-per-node 4 -m xseg train imagenet/xception_train --data-root IMAGENET --launcher pytorch --amp bf16
 Result: not measured; the paper reports top-1 79.0, top-5 94.5 (arXiv:1610.02357, Table 1)."""
 
@@ -21,6 +21,7 @@ model = dict(
     head=dict(type=ClassificationHead, num_classes=1000, dropout=0.5),
     channels_last=True,
 )
-# Polyak averaging: validation and checkpoints hold the averages. LOWEST comes after it, see PlainCheckpointHook.
+# Polyak averaging: validation and checkpoints use the averages. Hooks of priority LOWEST run after it, see
+# PlainCheckpointHook.
 custom_hooks.append(dict(type=EMAHook, momentum=1e-4, update_buffers=True))
 default_hooks.checkpoint.interval = 10009

@@ -1,4 +1,4 @@
-"""A quarter-width Xception classifies blood cells, cut out of BCCD's images, at 64 x 64.
+"""A quarter-width Xception that classifies blood cells, cut out of BCCD's images, at 64 x 64 pixels.
 xseg data convert crops BCCD data/cells && xseg train own/cells
 Result: val top-1 99.91, mean of the classes 99.60 (1,137 crops); seed 0, 2 min 3 s on one thread of a busy Xeon."""
 

@@ -1,4 +1,4 @@
-"""DeepLabv3+ on a quarter-width Xception-41 from scratch, for a CPU and your own images in VOC layout.
+"""DeepLabv3+ on a quarter-width Xception-41 from scratch, for a CPU and your own images in VOC's layout.
 xseg train own/deeplabv3plus --data-root DIR --amp bf16
 Result: see docs/results.md, CamVid."""
 

@@ -1,4 +1,4 @@
-"""DeepLabv3+ Xception-65 from scratch at full width, for a GPU and your own images in VOC layout.
+"""DeepLabv3+ Xception-65 from scratch at full width, for a GPU and your own images in VOC's layout.
 xseg train own/deeplabv3plus_gpu --data-root DIR --amp bf16
 Result: not measured."""
 

@@ -16,7 +16,7 @@ from xseg.models import CrossEntropy, Dice, JointModel
 model = dict(
     type=JointModel,
     backbone=dict(type=AlignedXception, depth=41, output_stride=16, width=0.25, out=("c2", "c3", "c4", "c5")),
-    head=dict(type=DeepLabV3Plus, channels=64, low_channels=24, rates=(2, 3, 4)),  # maps of 9 x 9
+    head=dict(type=DeepLabV3Plus, channels=64, low_channels=24, rates=(2, 3, 4)),  # for maps of 9 x 9
     losses=[dict(type=CrossEntropy), dict(type=Dice, weight=0.5)],
     detection_head=dict(
         type=MaskRCNN,

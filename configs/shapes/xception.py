@@ -1,4 +1,4 @@
-"""A quarter-width Xception classifies drawn shapes of 64 x 64.
+"""A quarter-width Xception that classifies drawn shapes of 64 x 64.
 xseg train shapes/xception
 Result: see docs/results.md."""
 

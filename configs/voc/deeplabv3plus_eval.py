@@ -1,6 +1,6 @@
 """DeepLabv3+ Xception-65 with TensorFlow's weights on VOC 2012 val: output stride 16, one scale.
 xseg eval voc/deeplabv3plus_eval --data-root DIR
-Result: not measured; published 82.20 (TensorFlow DeepLab's model zoo)."""
+Result: not measured; published mIoU 82.20 (TensorFlow DeepLab's model zoo)."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
 """DeepLabv3+ Xception-65 with TensorFlow's weights on VOC 2012 val: output stride 8, six scales, flip.
 xseg eval voc/deeplabv3plus_eval_os8_ms --data-root DIR
-Result: not measured; published 83.58 (TensorFlow DeepLab's model zoo)."""
+Result: not measured; published mIoU 83.58 (TensorFlow DeepLab's model zoo)."""
 
 from mmengine.config import read_base
 

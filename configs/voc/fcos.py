@@ -1,4 +1,4 @@
-"""FCOS on Xception-65, VOC 07+12, tested on VOC 2007.
+"""FCOS on Xception-65, trained on VOC 07+12, evaluated on VOC 2007 test.
 xseg train voc/fcos --data-root VOCdevkit
 Result: not measured; none published for this backbone (arXiv:1904.01355)."""
 

@@ -1,4 +1,4 @@
-"""RetinaNet on Xception-65, VOC 07+12, tested on VOC 2007.
+"""RetinaNet on Xception-65, trained on VOC 07+12, evaluated on VOC 2007 test.
 xseg train voc/retinanet --data-root VOCdevkit
 Result: not measured; none published for this backbone (arXiv:1708.02002)."""
 
