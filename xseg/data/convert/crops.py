@@ -8,9 +8,9 @@ import cv2
 
 from xseg.data.read.classes import read_classes
 from xseg.data.read.images import read_image
+from xseg.data.read.layout import image_paths, read_split
 from xseg.data.read.voc_xml import VocObject, read_voc_xml
 from xseg.data.sample import Path_
-from xseg.data.sets.layout import image_paths, read_split
 from xseg.data.transforms.labels import cut_square
 
 SPLITS = ("train", "val")

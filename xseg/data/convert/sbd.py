@@ -17,8 +17,8 @@ import numpy as np
 
 from xseg.data.read.classes import VOC_CLASSES, voc_palette
 from xseg.data.read.images import check_regular, write_mask
+from xseg.data.read.layout import read_split
 from xseg.data.sample import Path_
-from xseg.data.sets.layout import read_split
 
 NUM_TRAIN_AUG = 10_582
 

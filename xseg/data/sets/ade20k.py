@@ -5,8 +5,8 @@ from pathlib import Path
 from mmengine.registry import DATASETS
 
 from xseg.data.read.classes import IGNORE
+from xseg.data.read.layout import remedy, require_folder
 from xseg.data.sample import Path_, Transforms
-from xseg.data.sets.layout import remedy, require_folder
 from xseg.data.sets.segmentation import SegmentationDataset
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from xseg.data.read.classes import CITYSCAPES, CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, cityscapes_label_map
 from xseg.data.read.images import read_ids, read_size_hw
+from xseg.data.read.layout import remedy, require_folder
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.detection import DetectionDataset, ImageFile
-from xseg.data.sets.layout import remedy, require_folder
 from xseg.data.sets.panoptic import PanopticDataset, joined_metainfo
 from xseg.data.sets.segmentation import SegmentationDataset
 

@@ -20,10 +20,10 @@ from xseg.data.read.coco import (
     read_coco,
 )
 from xseg.data.read.images import read_segment_ids
+from xseg.data.read.layout import require_folder
 from xseg.data.read.rle import run_lengths
 from xseg.data.sample import Path_
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xyxy
-from xseg.data.sets.layout import require_folder
 from xseg.data.sets.panoptic import objects_in_segments
 
 

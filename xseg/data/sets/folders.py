@@ -8,9 +8,9 @@ from mmengine.registry import DATASETS
 
 from xseg.data.read.classes import few
 from xseg.data.read.images import IMAGE_SUFFIXES
+from xseg.data.read.layout import require_folder
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.classification import ClassificationDataset, Labelled, listed_classes
-from xseg.data.sets.layout import require_folder
 from xseg.data.sets.segmentation import SegmentationDataset
 
 

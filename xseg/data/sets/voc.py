@@ -8,10 +8,10 @@ import numpy as np
 from mmengine.registry import DATASETS
 
 from xseg.data.read.classes import VOC_CLASSES, read_classes, voc_palette
+from xseg.data.read.layout import image_paths, read_split, require_folder
 from xseg.data.read.voc_xml import read_labelled
 from xseg.data.sample import Path_, Transforms
 from xseg.data.sets.detection import DetectionDataset, ImageFile, Objects, clip_boxes, report_dropped, spans_of, to_xywh
-from xseg.data.sets.layout import image_paths, read_split, require_folder
 from xseg.data.sets.segmentation import SegmentationDataset
 
 
