@@ -143,7 +143,7 @@ def test_a_trained_model_keeps_its_rates(tmp_path):
     crop = "train_dataloader.dataset.transforms.0.size_hw=(129, 129)"
     assert main(["train", "quickstart", *root, "--work-dir", f"{tmp_path}/run", *TINY, crop]) == 0
     assert (
-        "For crops of 129 x 129: atrous rates (2, 3, 4), image pooling over (129, 129)"
+        "For crops of 129 x 129: atrous rates (2, 3, 4); image pooling in prediction over (129, 129)"
         in next((tmp_path / "run").glob("*/*.log")).read_text()
     )
     assert xseg.load(tmp_path / "run").head.rates == (2, 3, 4)

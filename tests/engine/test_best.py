@@ -15,6 +15,7 @@ STATED = {
     "cityscapes/joint": "PQ",
     "cityscapes/mask_rcnn": "segm_mAP",
     "coco/mask_rcnn_lsj": "segm_mAP",
+    "own/joint": "bbox_mAP",
     "shapes/study": None,
     "imagenet/study": None,
 }

@@ -219,7 +219,7 @@ def test_masks_can_be_seen_and_written(tmp_path):
     result.write(tmp_path, "x")
     rows = json.loads((tmp_path / "boxes" / "x.json").read_text())
     assert [row["segmentation"] for row in rows] == encode_masks(pixels)
-    with pytest.raises(ValueError, match="has no masks; a model with MaskRCNN"):
+    with pytest.raises(ValueError, match="has no masks; use a model whose head is MaskRCNN"):
         DetectionResult(Instances(boxes, scores, labels), ("a", "b"), None, image).mask(0)
 
 

@@ -6,6 +6,7 @@ makes the catalog. `xseg.data.formats.recognise` lists them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +28,9 @@ TASKS = {  # what is annotated -> tasks that it can train, the usual one first
 SPLIT_NAMES = {  # names that folders and lists have in practice -> split
     "train": "train",
     "training": "train",
-    "tr": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
-    "dev": "val",
-    "eval": "val",
     "test": "test",
     "testing": "test",
 }
@@ -136,11 +134,11 @@ class Format(NamedTuple):
 
 
 def split_of(parts: Sequence[str]) -> str | None:
-    """The split that names of folders (or the stem of a list) say: `images/train2017` and `valid` give one."""
+    """The split that folders, or the stem of a list, name as a word: images/train2017, valid, masks_train."""
     for part in reversed(parts):
-        name = part.lower().rstrip("0123456789").strip("_- ")
-        if name in SPLIT_NAMES:
-            return SPLIT_NAMES[name]
+        splits = {SPLIT_NAMES[word] for word in re.findall("[a-z]+", part.lower()) if word in SPLIT_NAMES}
+        if len(splits) == 1:
+            return splits.pop()
     return None
 
 

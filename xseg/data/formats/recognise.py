@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 
-from xseg.data.formats import labelme
+from xseg.data.formats import labelme, mask_files, voc_masks
 from xseg.data.formats.catalog import TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
-FORMATS: dict[str, Format] = {format.name: format for format in (labelme.FORMAT,)}  # strong ones first
+_ALL = (  # strong ones first
+    labelme.FORMAT,
+    voc_masks.FORMAT,
+    mask_files.FORMAT,
+)
+FORMATS: dict[str, Format] = {format.name: format for format in _ALL}
 
 
 def read_catalog(path: str | os.PathLike, format: str | None = None, task: str | None = None) -> Catalog:
