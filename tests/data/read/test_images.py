@@ -15,7 +15,7 @@ from peers import shared
 from PIL import Image
 
 from xseg.data import MaskModeError, read_ids, read_image, read_mask, voc_palette, write_mask
-from xseg.data.read.images import compact
+from xseg.data.read.images import compact, read_size_hw
 
 RAMP = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3).astype(np.uint8)
 
@@ -69,6 +69,16 @@ def test_exif_orientations_are_those_of_opencv(tmp_path, orientation):
     exif[274] = orientation
     Image.fromarray(noise(16, 24)).save(tmp_path / "a.jpg", exif=exif)
     assert np.array_equal(read_image(tmp_path / "a.jpg").permute(1, 2, 0), opencv_pixels(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_the_size_in_the_header_is_that_of_the_pixels(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise(16, 24)).save(path, exif=exif)
+    assert read_size_hw(path) == tuple(read_image(path).shape[1:])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

@@ -118,7 +118,7 @@ def read_segment_ids(path: Path_) -> np.ndarray:
 
 
 def read_size_hw(path: Path_) -> tuple[int, int]:
-    """(height, width) in pixels as the header of an image file states them; the pixels are not read.
+    """(height, width) in pixels of the image as `read_image` gives it, from the header; the pixels are not read.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing, no regular file or not an image.
@@ -126,8 +126,9 @@ def read_size_hw(path: Path_) -> tuple[int, int]:
     check_regular(path)
     try:
         with Image.open(path) as file:
-            return file.height, file.width
-    except (OSError, Image.DecompressionBombError) as error:
+            exif = b"" if file.format == "TIFF" else file.info.get("exif", b"")  # Pillow turns the size of a TIFF
+            return file.size if _orientation(exif) >= 5 else file.size[::-1]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error
 
 
@@ -223,16 +224,24 @@ def _decode_jpeg(content: bytes, path: Path_) -> np.ndarray:
         ) from error
     if pixels.shape[2] == 4:
         return _opencv(content, path)  # libjpeg does not convert CMYK; opencv does, and applies the orientation
-    return np.ascontiguousarray(_turned(pixels, _orientation(content)))
+    return np.ascontiguousarray(_turned(pixels, _orientation(_exif(content))))
 
 
-def _orientation(content: bytes) -> int:
-    """EXIF's orientation of a JPEG, 1 to 8; 1 (upright) if it is missing or cannot be read."""
-    if b"Exif" not in content:
+def _exif(content: bytes) -> bytes:
+    """The EXIF block of a JPEG, empty if it is missing or cannot be read."""
+    try:
+        return JpegImageFile(io.BytesIO(content)).info.get("exif", b"") if b"Exif" in content else b""
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return b""
+
+
+def _orientation(block: bytes) -> int:
+    """EXIF's orientation, 1 to 8; 1 (upright) if it is missing or cannot be read."""
+    if not block:
         return 1
     exif = Image.Exif()  # `getexif` of the file would also use the orientation in XMP, which opencv does not
     try:
-        exif.load(JpegImageFile(io.BytesIO(content)).info.get("exif", b""))
+        exif.load(block)
         orientation = exif.get(_EXIF_ORIENTATION)
     except (OSError, SyntaxError, ValueError, struct.error):
         return 1
