@@ -91,6 +91,10 @@ def test_run_lengths_of_another_size(size):
         ([0, 0, None, 0, 0, 1], "not finite"),
         ([0, 0, [1], 0, 0, 1], "no number"),
         ([0, 0, "far", 0, 0, 1], "no number"),
+        ([0, 0, 10**400, 0, 0, 1], "no number"),
+        ([0, 0, float("nan"), 0, 0, 1], "not finite"),
+        ([0, 0, 1, 0, 0], "at least 3 points"),
+        ((0, 0, 1, 0, 0, 1), "a list of"),
     ],
 )
 def test_polygons_that_would_take_all_memory(polygon, fault):

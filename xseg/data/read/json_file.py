@@ -11,9 +11,10 @@ def read_json(path: Path_, remedy: str = "copy it again") -> object:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or not complete; the message names the file and the remedy.
+        ValueError: it is not JSON, not complete, nested too deep, or has a number of thousands of digits; the message
+            names the file and the remedy.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON, or not complete: {error}; {remedy}") from error

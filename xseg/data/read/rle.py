@@ -9,6 +9,7 @@ first. The parts written here (checks, parsing, `encode_region`) are kept becaus
 library.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -92,14 +93,14 @@ def run_lengths(segmentation: list | dict, size_hw: Sequence[int]) -> RunLengths
     if not 0 < height * width <= _MAX_PIXELS:
         raise ValueError(f"a mask needs an image of 1 to {_MAX_PIXELS} pixels, got {height} x {width} (H x W)")
     if isinstance(segmentation, list):
-        _check_polygons(segmentation)
+        check_polygons(segmentation)
         code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation, dict) and {"size", "counts"} <= segmentation.keys():
         size, counts = segmentation["size"], segmentation["counts"]
         if not isinstance(size, list | tuple) or list(size) != [height, width]:
             raise ValueError(f"run lengths of size {size} for an image of {[height, width]} (H, W)")
         if isinstance(counts, list):
-            _check_runs(np.asarray(counts), height * width)
+            _check_runs(_numbers(counts), height * width)
             code = coco_mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)
         else:
             _check_runs(_parse_counts(counts), height * width)
@@ -108,6 +109,14 @@ def run_lengths(segmentation: list | dict, size_hw: Sequence[int]) -> RunLengths
         raise ValueError("a segmentation must be a list of polygons or dict(size, counts)")
     counts = code["counts"]
     return dict(size=[height, width], counts=counts if isinstance(counts, str) else counts.decode("ascii"))
+
+
+def _numbers(counts: list) -> np.ndarray:
+    """The list as an array; ValueError if its entries are lists of several lengths."""
+    try:
+        return np.asarray(counts)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("run lengths must be a list of whole numbers") from error
 
 
 def _parse_counts(counts: str | bytes) -> np.ndarray:
@@ -147,16 +156,18 @@ def _check_runs(runs: np.ndarray, pixels: int) -> None:
         raise ValueError(f"run lengths with a negative number, {runs.min()}")
 
 
-def _check_polygons(polygons: list) -> None:
+def check_polygons(polygons: list) -> None:
     """ValueError for polygons that pycocotools takes for boxes, reads beyond their end, or has no memory for."""
     if not polygons:
         raise ValueError("an empty list of polygons")
     for polygon in polygons:
+        if _is_ordinary(polygon):
+            continue
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(f"a polygon must be a list of at least 3 points x, y, x, y, …, got {str(polygon)[:60]}")
         try:
             points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"a polygon with a coordinate that is no number: {error}") from error
         if not np.isfinite(points).all():
             raise ValueError("a polygon with a coordinate that is not finite")
@@ -166,3 +177,18 @@ def _check_polygons(polygons: list) -> None:
                 f"a polygon of {steps.sum():.0f} pixels around, with coordinates up to {np.abs(points).max():g}; "
                 f"both must be at most {MAX_OUTLINE}"
             )
+
+
+def _is_ordinary(polygon: object) -> bool:
+    """Whether a polygon is valid by a test that takes 3 us; False leaves it to the complete test, which takes 30 us."""
+    try:
+        low, high, total = min(polygon), max(polygon), sum(polygon)  # NaN may escape min and max, but not the sum
+        half = len(polygon) / 2
+        return (
+            half >= 3
+            and half % 1 == 0
+            and -MAX_OUTLINE <= low <= high <= MAX_OUTLINE >= half * (high - low)
+            and (-math.inf < total < math.inf and isinstance(polygon, list))
+        )
+    except (TypeError, ValueError, OverflowError):
+        return False
