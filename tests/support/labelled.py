@@ -1,9 +1,11 @@
 """Folders of labels as labelling programs write them, for tests."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
+from xseg.data.formats.catalog import OUTLINES, Catalog, Item, Region
 from xseg.data.read.images import write_mask
 
 
@@ -17,3 +19,54 @@ def write_labelme(root, name, shapes, size_hw=(40, 60)):
 
 def shape(label, points, kind="polygon"):
     return dict(label=label, points=points, shape_type=kind, group_id=None)
+
+
+def sample_catalog(kind=OUTLINES):
+    """Two images of train, one of them without objects, and one of val; a box, a triangle, a square."""
+    box = Region(2, (10, 5, 30, 25), [[10, 5, 30, 5, 30, 25, 10, 25]])
+    triangle = Region(0, (0, 0, 20, 30), [[0, 0, 20, 0, 0, 30]])
+    square = Region(1, (6, 8, 16, 18), [[6, 8, 16, 8, 16, 18, 6, 18]])
+    rows = (("a", (40, 60), "train", (box, triangle)), ("b", (30, 50), "train", ()), ("c", (40, 60), "val", (square,)))
+    items = []
+    for name, size_hw, split, regions in rows:
+        if kind != OUTLINES:
+            regions = tuple(region._replace(outline=None) for region in regions)
+        items.append(Item(name, Path(f"{name}.png"), size_hw, split, regions=regions))
+    return Catalog("", Path(), kind, ("ant", "bee", "cat"), tuple(items))
+
+
+def write_blank(path, size_hw):
+    """A black image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mask(path, np.zeros(size_hw, np.uint8))
+
+
+def coco_content(catalog, items):
+    """COCO's JSON of some items, with ids from 1 and gaps between those of categories."""
+    images, annotations = [], []
+    for id, item in enumerate(items, start=1):
+        images.append(dict(id=id, file_name=item.path.name, height=item.size_hw[0], width=item.size_hw[1]))
+        for region in item.regions:
+            x1, y1, x2, y2 = region.box_xyxy
+            outline = region.outline or []
+            annotations.append(
+                dict(id=len(annotations) + 1, image_id=id, category_id=3 * region.label + 1, iscrowd=int(region.crowd))
+                | dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), segmentation=outline)
+            )
+    categories = [dict(id=3 * label + 1, name=name, supercategory="") for label, name in enumerate(catalog.classes)]
+    return dict(info={}, licenses=[], images=images, annotations=annotations, categories=categories)
+
+
+def write_coco(catalog, root):
+    """COCO's 2017 layout: annotations/instances_train2017.json, train2017/."""
+    (root / "annotations").mkdir(parents=True)
+    for split in sorted({item.split for item in catalog.items}):
+        items = catalog.of_split(split)
+        for item in items:
+            write_blank(root / f"{split}2017" / item.path.name, item.size_hw)
+        (root / f"annotations/instances_{split}2017.json").write_text(json.dumps(coco_content(catalog, items)))
+
+
+WRITERS = {  # format -> function of a catalog and a folder
+    "coco": write_coco,
+}

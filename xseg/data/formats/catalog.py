@@ -142,6 +142,12 @@ def split_of(parts: Sequence[str]) -> str | None:
     return None
 
 
+def split_in(stem: str) -> str | None:
+    """The split that one word of a file name says: `instances_train2017` and `val-labels`; None if several do."""
+    splits = {split_of([word]) for word in re.split(r"[^A-Za-z0-9]+", stem)} - {None}
+    return splits.pop() if len(splits) == 1 else None
+
+
 CLASS_FILES = ("classes.txt", "labels.txt", "class_names.txt", "obj.names", "_classes.txt")
 
 

@@ -34,7 +34,9 @@ def read(tree: Tree) -> Catalog:
 
 
 def _files(tree: Tree) -> Iterator[str]:
-    """JSON files that look like labelme's."""
+    """JSON files that look like labelme's; none if one file is the data."""
+    if tree.file:
+        return
     for name in tree.with_suffix(".json"):
         if '"shapes"' in tree.head(name, 1 << 20) and _is_labelme(tree, name):
             yield name

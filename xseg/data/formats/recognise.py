@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
-from xseg.data.formats import class_folders, labelme, mask_files, tables, voc_masks
+from xseg.data.formats import class_folders, coco, labelme, mask_files, tables, voc_masks
 from xseg.data.formats.catalog import TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
 _ALL = (  # strong ones first
     labelme.FORMAT,
+    coco.FORMAT,
     tables.FORMAT,
     voc_masks.FORMAT,
     mask_files.FORMAT,

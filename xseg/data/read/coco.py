@@ -8,7 +8,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -35,7 +35,40 @@ def read_coco(path: Path_) -> dict:
     missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         raise ValueError(f"{path} has no list of {', '.join(missing)}; COCO's JSON holds {', '.join(keys)}")
+    for key in keys:
+        for number, row in enumerate(content[key]):
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}: entry {number} (from 0) of {key} must be an object, got {str(row)[:40]}")
     return content
+
+
+def keys_in(path: Path_, keys: Sequence[str], opening: bytes = b"") -> set[str]:
+    """Those of the keys that the JSON file seems to have, by a search of its bytes.
+
+    Args:
+        opening: bytes that follow the colon, such as [ for lists.
+    """
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return set()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return {key for key in keys if next(_places(content, key, opening), None) is not None}
+
+
+def count_key(path: Path_, key: str) -> int:
+    """How often the JSON file seems to have the key, by a search of its bytes."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return sum(1 for _ in _places(content, key, b""))
+
+
+def _places(content: mmap.mmap, key: str, opening: bytes) -> Iterator[int]:
+    follows = re.compile(rb"\s*:\s*" + re.escape(opening))
+    quoted = f'"{key}"'.encode()
+    at = content.find(quoted)
+    while at >= 0:
+        if follows.match(content, at + len(quoted)):
+            yield at
+        at = content.find(quoted, at + len(quoted))
 
 
 def read_categories(path: Path_) -> dict:
@@ -76,6 +109,8 @@ def categories_of(content: dict, file: Path, classes: Sequence[str] | None = Non
     for number, row in enumerate(content["categories"]):
         if not isinstance(row, dict) or row.get("id") is None or row.get("name") is None:
             raise ValueError(f"{file}: category {number} (from 0) has no id or no name; add both")
+        if type(row["id"]) is not type(content["categories"][0]["id"]) or not isinstance(row["id"], int | float | str):
+            raise ValueError(f"{file}: category {number} (from 0): id must be a number, got {str(row['id'])[:40]!r}")
     rows = sorted(content["categories"], key=lambda row: row["id"])
     if len({row["id"] for row in rows}) < len(rows):
         raise ValueError(f"{file}: two categories have one id; give each its own")
@@ -150,7 +185,7 @@ def annotations_of(
             ("image_id", "unknown image", image_ids),
             ("category_id", "unknown class", category_ids),
         ):
-            if row.get(key) not in ids:
+            if not isinstance(row.get(key), int | float | str) or row[key] not in ids:
                 where = f"{place_of(file, row)}: {key} {row.get(key)} is not in the file"
                 report(kind, ValueError(f"{where}; add it, or remove this annotation"))
                 break
@@ -167,7 +202,10 @@ def boxes_of(rows: list[dict], file: Path) -> np.ndarray:
         box = row.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
             raise ValueError(f"{place_of(file, row)}: bbox must be [x, y, width, height], got {box}")
-        boxes[index] = box
+        try:
+            boxes[index] = box
+        except OverflowError:
+            boxes[index] = np.inf
     return boxes
 
 
