@@ -67,6 +67,32 @@ def write_coco(catalog, root):
         (root / f"annotations/instances_{split}2017.json").write_text(json.dumps(coco_content(catalog, items)))
 
 
+def yolo_line(region, size_hw):
+    """A box if the region has no outline, otherwise its polygon."""
+    height, width = size_hw
+    if region.outline is None:
+        x1, y1, x2, y2 = region.box_xyxy
+        values = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+    else:
+        values = [value / side for value, side in zip(region.outline[0], (width, height) * 99, strict=False)]
+    return " ".join([str(region.label), *(f"{value:.6f}" for value in values)])
+
+
+def write_yolo(catalog, root):
+    """Ultralytics' layout: data.yaml, images/train, labels/train; an image without objects has no label file."""
+    for item in catalog.items:
+        write_blank(root / "images" / item.split / item.path.name, item.size_hw)
+        label = root / "labels" / item.split / f"{item.path.stem}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        if item.regions:
+            label.write_text("\n".join(yolo_line(region, item.size_hw) for region in item.regions) + "\n")
+    names = "".join(f"  {label}: {name}\n" for label, name in enumerate(catalog.classes))
+    (root / "data.yaml").write_text(
+        f"path: /home/jo/datasets/mine\ntrain: images/train\nval: images/val\nnames:\n{names}"
+    )
+
+
 WRITERS = {  # format -> function of a catalog and a folder
     "coco": write_coco,
+    "yolo": write_yolo,
 }

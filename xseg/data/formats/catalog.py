@@ -122,6 +122,7 @@ class Evidence(NamedTuple):
     images: int
     where: str
     weak: bool = False  # any other format that explains as many images is more likely
+    places: tuple[str, ...] = ()  # several data sets of the format: paths below the root, of which each can be read
 
 
 class Format(NamedTuple):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import NamedTuple
 
-from xseg.data.formats import class_folders, coco, labelme, mask_files, tables, voc_masks
+from xseg.data.formats import class_folders, coco, labelme, mask_files, tables, voc_masks, yolo
 from xseg.data.formats.catalog import TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
 _ALL = (  # strong ones first
     labelme.FORMAT,
     coco.FORMAT,
+    yolo.FORMAT,
     tables.FORMAT,
     voc_masks.FORMAT,
     mask_files.FORMAT,
@@ -32,24 +35,60 @@ def read_catalog(path: str | os.PathLike, format: str | None = None, task: str |
             what to pass. Faults of files: as the format's reader says.
     """
     tree = Tree(path)
-    if format is not None:
-        if format not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
-        return _checked(FORMATS[format].read(tree), task)
-    candidates = {name: evidence for name, format in FORMATS.items() if (evidence := format.find(tree))}
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    names = FORMATS if format is None else [format]
+    candidates = {name: evidence for name in names if (evidence := FORMATS[name].find(tree))}
     if not candidates:
+        if format is not None:
+            return _checked(FORMATS[format].read(tree), task)  # the reader says what it lacks
         raise ValueError(_nothing(tree, path))
-    catalogs = [FORMATS[name].read(tree) for name in _likeliest(candidates)]
-    fitting = [catalog for catalog in catalogs if task is None or task in TASKS[catalog.kind]]
-    if len(fitting) == 1:
-        return fitting[0]
+    readings = [reading for name in _likeliest(candidates) for reading in _readings(tree, name, candidates[name])]
+    if len(readings) == 1 and readings[0].fault:
+        raise readings[0].fault
+    fitting = [reading for reading in readings if reading.fault or task is None or task in TASKS[reading.catalog.kind]]
+    if len(fitting) == 1 and fitting[0].catalog:
+        return fitting[0].catalog
     if not fitting:
-        return _checked(catalogs[0], task)
-    choices = "\n".join(
-        f"  --format {catalog.format}: {candidates[catalog.format].where}, for {' or '.join(TASKS[catalog.kind])}"
-        for catalog in fitting
-    )
-    raise ValueError(f"{path} can be read in several ways; say which:\n{choices}")
+        return _checked(readings[0].catalog, task)
+    raise ValueError(f"{path} can be read in several ways; pass one:\n" + "\n".join(map(_line, fitting)))
+
+
+class _Reading(NamedTuple):
+    """One way to read the data: a catalog, or the fault that reading met."""
+
+    path: Path  # to pass
+    format: str
+    where: str
+    catalog: Catalog | None = None
+    fault: Exception | None = None
+
+
+def _readings(tree: Tree, name: str, evidence: Evidence) -> list[_Reading]:
+    """The data set of a format in the tree, or each of several."""
+    if not evidence.places:
+        return [_reading(tree, name, evidence)]
+    trees = [Tree(tree.path(place)) for place in evidence.places]
+    return [_reading(part, name, FORMATS[name].find(part) or evidence) for part in trees]
+
+
+def _reading(tree: Tree, name: str, evidence: Evidence) -> _Reading:
+    path = tree.file or tree.root
+    try:
+        return _Reading(path, name, evidence.where, FORMATS[name].read(tree))
+    except (ValueError, FileNotFoundError) as error:
+        return _Reading(path, name, evidence.where, fault=error)
+
+
+def _line(reading: _Reading) -> str:
+    """What to pass, and what it gives."""
+    start = f"  {reading.path} --format {reading.format}: "
+    if reading.fault:
+        return f"{start}cannot be read: {reading.fault}"
+    catalog = reading.catalog
+    count = sum(bool(item.mask or item.regions or item.labels) for item in catalog.items)
+    labels = f"{count} of {len(catalog.items)} images have {catalog.kind} of {len(catalog.classes)} classes"
+    return f"{start}{labels}, for {' or '.join(TASKS[catalog.kind])} ({reading.where})"
 
 
 def _likeliest(candidates: dict[str, Evidence]) -> list[str]:
