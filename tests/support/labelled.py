@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from xseg.data.formats.catalog import OUTLINES, Catalog, Item, Region
 from xseg.data.read.images import write_mask
@@ -90,6 +91,27 @@ def write_yolo(catalog, root):
     (root / "data.yaml").write_text(
         f"path: /home/jo/datasets/mine\ntrain: images/train\nval: images/val\nnames:\n{names}"
     )
+
+
+def write_panoptic(root):
+    """COCO's panoptic layout with train and val, an image each of 20 x 30: a crowd of ants, a bee, and grass."""
+    categories = [dict(id=3, name="ant", isthing=1), dict(id=5, name="bee", isthing=1), dict(id=90, name="grass")]
+    ids = np.zeros((20, 30, 3), np.uint8)  # RGB; (0, 0, 0) is not labelled
+    ids[:10, :10], ids[10:, :10], ids[:, 10:20] = (7, 0, 0), (0, 1, 0), (0, 0, 1)
+    infos = [dict(id=7, category_id=3, iscrowd=1), dict(id=256, category_id=5), dict(id=65536, category_id=90)]
+    contents = {}
+    for number, split in enumerate(("train2017", "val2017")):
+        write_blank(root / "images" / split / f"{number}.png", (20, 30))
+        place = root / "annotations" / f"panoptic_{split}"
+        place.mkdir(parents=True)
+        Image.fromarray(ids).save(place / f"{number}.png")
+        contents[split] = dict(
+            images=[dict(id=number, file_name=f"{number}.png", height=20, width=30)],
+            annotations=[dict(image_id=number, file_name=f"{number}.png", segments_info=infos)],
+            categories=categories,
+        )
+        place.with_suffix(".json").write_text(json.dumps(contents[split]))
+    return contents
 
 
 WRITERS = {  # format -> function of a catalog and a folder

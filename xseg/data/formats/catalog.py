@@ -25,6 +25,7 @@ TASKS = {  # what is annotated -> tasks that it can train, the usual one first
     CLASSES: ("classification",),  # one class an image
     TAGS: ("multilabel",),  # any number of classes an image
 }
+NOUNS = {kind: kind for kind in TASKS} | {PANOPTIC: "panoptic segments"}  # for messages
 SPLIT_NAMES = {  # names that folders and lists have in practice -> split
     "train": "train",
     "training": "train",
@@ -105,7 +106,7 @@ class Catalog:
         }.get(self.kind, lambda item: bool(item.regions or item.labels))
         bare = sum(not labels(item) for item in self.items)
         lines = [
-            f"{len(self.items)} images with {self.kind} ({self.format}) in {self.root}"
+            f"{len(self.items)} images with {NOUNS[self.kind]} ({self.format}) in {self.root}"
             + (f", {bare} of them without any label" if bare else ""),
             f"split: {known or 'none; it will be made'}",
             f"{len(self.classes)} classes: {_few(self.classes)}",

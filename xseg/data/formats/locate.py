@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
@@ -25,11 +25,14 @@ class Images:
 
     Beyond the tree, a folder `images` beside its root is searched, and the parent of a root that is named annotations
     or labels.
+
+    Args:
+        without: images that are not looked up, such as masks.
     """
 
-    def __init__(self, tree: Tree):
-        self.tree = tree
-        self._files = set(tree.images)
+    def __init__(self, tree: Tree, without: Collection[Path] = ()):
+        self.tree, self._without = tree, without
+        self._files = set(tree.images).difference(tree.names_of(without))
 
     def find(self, stated: str, folder: str = "", split: str | None = None) -> Path | None:
         """The path of the image, or None.
@@ -70,7 +73,7 @@ class Images:
     def _by_name(self) -> dict[str, list[str]]:
         """File name in lower case -> paths relative to the root."""
         names: dict[str, list[str]] = {}
-        for path in self.tree.images:
+        for path in sorted(self._files):
             names.setdefault(posixpath.basename(path).lower(), []).append(path)
         return names
 
@@ -78,11 +81,9 @@ class Images:
     def _beyond(self) -> Images | None:
         root = Path(os.path.abspath(self.tree.root))
         if root.name != "images" and (root.parent / "images").is_dir():
-            return Images(Tree(os.path.normpath(self.tree.root / ".." / "images")))
+            return Images(Tree(os.path.normpath(self.tree.root / ".." / "images")), self._without)
         if root.name.lower() in LABEL_FOLDERS:
-            beyond = Images(Tree(os.path.normpath(self.tree.root / "..")))
-            beyond.__dict__["_beyond"] = None
-            return beyond
+            return Images(Tree(os.path.normpath(self.tree.root / "..")), self._without)
         return None
 
 

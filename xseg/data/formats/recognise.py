@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from xseg.data.formats import class_folders, coco, labelme, mask_files, tables, voc_masks, yolo
+from xseg.data.formats import class_folders, coco, labelme, mask_files, panoptic, tables, voc_masks, yolo
 from xseg.data.formats.catalog import TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
 _ALL = (  # strong ones first
     labelme.FORMAT,
     coco.FORMAT,
+    panoptic.FORMAT,
     yolo.FORMAT,
     tables.FORMAT,
     voc_masks.FORMAT,
@@ -87,7 +88,7 @@ def _line(reading: _Reading) -> str:
         return f"{start}cannot be read: {reading.fault}"
     catalog = reading.catalog
     count = sum(bool(item.mask or item.regions or item.labels) for item in catalog.items)
-    labels = f"{count} of {len(catalog.items)} images have {catalog.kind} of {len(catalog.classes)} classes"
+    labels = f"{count} of {len(catalog.items)} images have {NOUNS[catalog.kind]} of {len(catalog.classes)} classes"
     return f"{start}{labels}, for {' or '.join(TASKS[catalog.kind])} ({reading.where})"
 
 
@@ -101,7 +102,9 @@ def _likeliest(candidates: dict[str, Evidence]) -> list[str]:
 def _checked(catalog: Catalog, task: str | None) -> Catalog:
     if task is not None and task not in TASKS[catalog.kind]:
         able = " or ".join(TASKS[catalog.kind])
-        raise ValueError(f"{catalog.root} has {catalog.kind} ({catalog.format}), which can train {able}, not {task}")
+        raise ValueError(
+            f"{catalog.root} has {NOUNS[catalog.kind]} ({catalog.format}), which can train {able}, not {task}"
+        )
     return catalog
 
 

@@ -26,10 +26,12 @@ def find(tree: Tree) -> Evidence | None:
         return Evidence(1, f"YOLO's files, with a fault: {error}")
     if not sets or not any(label.stat().st_size for label in sets[0].labels.values()):
         return None
-    first = next(iter(sets[0].labels.values()))
-    count = len(sets[0].labels)
+    first = next(iter(tree.names_of(sets[0].labels.values())), "")
+    count = max(len(item.labels) for item in sets)
     config = sets[0].config
-    where = f"{count} label files of YOLO, first {first}" + (f", with {config.path.name}" if config else "")
+    where = f"{len(sets[0].labels)} label files of YOLO, first {first}" + (
+        f", with {config.path.name}" if config else ""
+    )
     return Evidence(count, where, places=_places(tree, sets))
 
 
