@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xseg.data.formats import class_folders, coco, labelme, mask_files, panoptic, tables, voc_masks, yolo
-from xseg.data.formats.catalog import TASKS, Catalog, Evidence, Format
+from xseg.data.formats.catalog import NOUNS, TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
 _ALL = (  # strong ones first
