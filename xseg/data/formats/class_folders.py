@@ -14,6 +14,8 @@ _ROLE = re.compile(f"{IMAGE_WORDS}|{MASK_WORDS}|jpg|png|jpeg|raw|all", re.I)
 
 
 def find(tree: Tree) -> Evidence | None:
+    if tree.file:
+        return None
     class_of = _classes(tree)
     names = sorted(set(class_of.values()))
     if len(names) < 2:

@@ -34,6 +34,8 @@ class Pair(NamedTuple):
 
 
 def find(tree: Tree) -> Evidence | None:
+    if tree.file:
+        return None
     if any("SegmentationClass" in folders(name) for name in tree.images):
         return None  # VOC's layout, a format of its own
     pairs = pair(tree)

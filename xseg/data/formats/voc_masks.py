@@ -18,6 +18,8 @@ FOLDER = "SegmentationClass"
 
 
 def find(tree: Tree) -> Evidence | None:
+    if tree.file:
+        return None
     masks = [name for name in tree.images if FOLDER in folders(name)]
     if not masks:
         return None
