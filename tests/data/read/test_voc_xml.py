@@ -30,6 +30,11 @@ def test_boxes_are_counted_from_zero(tmp_path):
         ("<object><name>dog</name></object>", r"a\.xml: object 1 \(dog\): bndbox/xmin must be a number, got None"),
         (f"<object><name>dog</name><difficult>yes</difficult>{BOX}</object>", r"object 1 \(dog\): difficult must be"),
         ("<size><width>3</width></size>", r"a\.xml: size/height must be a number, got None"),
+        (
+            "<size><width>1e999</width><height>3</height></size>",
+            r"a\.xml: size/width must be a finite number, got '1e999'",
+        ),
+        ("<size><width>3</width><height>1e999</height></size>", r"a\.xml: size/height must be a finite number"),
         ("<object>", r"a\.xml is not XML, or not complete"),
     ],
 )
@@ -48,3 +53,18 @@ def test_labelled_objects_count_pixels_from_0_and_faults_are_raised_or_reported(
     assert kinds == ["incomplete image", "unknown class"]
     with pytest.raises(ValueError, match=r"a\.xml states no size"):
         read_labelled(path, ["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    "head, message",
+    [
+        ('<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;">]>', "DOCTYPE"),
+        ('<!DOCTYPE a SYSTEM "file:///etc/passwd">', "DOCTYPE"),
+        ('<?xml version="1.0" encoding="gbk"?>', "not XML, or not complete"),
+        ('<?xml version="1.0" encoding="paper"?>', "not XML, or not complete"),
+    ],
+)
+def test_entities_and_unknown_encodings_are_refused(tmp_path, head, message):
+    (tmp_path / "a.xml").write_text(f"{head}<annotation/>")
+    with pytest.raises(ValueError, match=rf"a\.xml.*{message}"):
+        read_voc_xml(tmp_path / "a.xml")

@@ -168,5 +168,10 @@ def class_order(tree: Tree, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def class_files(tree: Tree) -> list[str]:
+    """The file of `tree.files` that `class_order` reads, if there is one."""
+    return [file for file in CLASS_FILES if file in tree.files][:1]
+
+
 def _few(names: Sequence[str], count: int = 12) -> str:
     return ", ".join(names[:count]) + (f", … ({len(names) - count} more)" if len(names) > count else "")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from xseg.data.formats import class_folders, coco, labelme, mask_files, panoptic, tables, voc_masks, yolo
+from xseg.data.formats import class_folders, coco, labelme, mask_files, panoptic, tables, voc_boxes, voc_masks, yolo
 from xseg.data.formats.catalog import NOUNS, TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
@@ -16,6 +16,7 @@ _ALL = (  # strong ones first
     panoptic.FORMAT,
     yolo.FORMAT,
     tables.FORMAT,
+    voc_boxes.FORMAT,
     voc_masks.FORMAT,
     mask_files.FORMAT,
     class_folders.FORMAT,

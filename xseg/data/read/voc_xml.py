@@ -9,6 +9,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from xseg.data.read.faults import Report, refuse
+from xseg.data.read.xml_file import finite_number, number_of, read_xml
 from xseg.data.sample import Path_
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -25,8 +26,9 @@ class VocObject(NamedTuple):
 class VocAnnotation(NamedTuple):
     """Content of one annotation file. Objects are in the order of the file; messages number them from 1."""
 
-    size_hw: tuple[int, int] | None  # None if the file has no size
+    size_hw: tuple[int, int] | None  # as stated, which some tools do as 0, 0; None if the file has no size
     objects: list[VocObject]
+    file_name: str | None = None  # of the image, often that of an earlier copy
 
 
 def read_voc_xml(path: Path_) -> VocAnnotation:
@@ -34,24 +36,21 @@ def read_voc_xml(path: Path_) -> VocAnnotation:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: the file is not XML, or an object has no name or a wrong number; the message names both.
+        ValueError: the file is not XML or has a DOCTYPE, or an object has no name or a wrong number.
     """
-    try:
-        tree = ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such annotation file; add it, or remove its id from the split") from error
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not XML, or not complete: {error}; copy it again") from error
+    tree = read_xml(path, "add it, or remove its id from the split")
     objects = []
     for number, node in enumerate(tree.findall("object"), start=1):
         name = (node.findtext("name") or "").strip()
         place = f"{path}: object {number} ({name})"
         if not name:
             raise ValueError(f"{path}: object {number} has no name; add the name of its class")
-        xmin, ymin, xmax, ymax = (_number(node.findtext(f"bndbox/{edge}"), f"{place}: bndbox/{edge}") for edge in EDGES)
-        difficult = _number(node.findtext("difficult") or "0", f"{place}: difficult") != 0
+        xmin, ymin, xmax, ymax = (
+            number_of(node.findtext(f"bndbox/{edge}"), f"{place}: bndbox/{edge}") for edge in EDGES
+        )
+        difficult = number_of(node.findtext("difficult") or "0", f"{place}: difficult") != 0
         objects.append(VocObject(name, (xmin - 1, ymin - 1, xmax, ymax), difficult))
-    return VocAnnotation(_size_hw(tree, path), objects)
+    return VocAnnotation(_size_hw(tree, path), objects, (tree.findtext("filename") or "").strip() or None)
 
 
 class LabelledObject(NamedTuple):
@@ -73,7 +72,9 @@ def read_labelled(
     Raises:
         FileNotFoundError, ValueError: as `read_voc_xml`.
     """
-    size_hw, objects = read_voc_xml(path)
+    size_hw, objects, _ = read_voc_xml(path)
+    if size_hw is not None and min(size_hw) <= 0:
+        raise ValueError(f"{path}: the size is {size_hw[1]}x{size_hw[0]}; add the width and height of the image")
     if size_hw is None:
         report("incomplete image", ValueError(f"{path} states no size; add the width and height of the image"))
     labelled = []
@@ -89,14 +90,5 @@ def read_labelled(
 def _size_hw(tree: ElementTree.Element, path: Path_) -> tuple[int, int] | None:
     if tree.find("size") is None:
         return None
-    height, width = (_number(tree.findtext(f"size/{key}"), f"{path}: size/{key}") for key in ("height", "width"))
-    if not (height > 0 and width > 0):
-        raise ValueError(f"{path}: the size is {width:g}x{height:g}; add the width and height of the image")
+    height, width = (finite_number(tree.findtext(f"size/{key}"), f"{path}: size/{key}") for key in ("height", "width"))
     return int(height), int(width)
-
-
-def _number(text: str | None, place: str) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"{place} must be a number, got {text!r}") from None

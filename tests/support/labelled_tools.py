@@ -1,0 +1,98 @@
+"""Folders of boxes and outlines as annotation tools write them, from a `Catalog`; comparison of two catalogs."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from xseg.data.formats.catalog import BOXES, OUTLINES, Catalog, Item, Region
+from xseg.data.read.images import write_mask
+from xseg.data.read.rle import decode_masks, encode_masks, run_lengths
+
+CLASSES = ("ant", "big cat", "Käfer")
+SIZE_HW = (40, 60)
+
+
+def blob(y, x, size_hw=SIZE_HW):
+    """Run lengths of an 8 x 10 rectangle at (y, x) with a hole of 3 x 4."""
+    mask = np.zeros((1, *size_hw), np.uint8)
+    mask[0, y : y + 8, x : x + 10] = 1
+    mask[0, y + 2 : y + 5, x + 3 : x + 7] = 0
+    return encode_masks(mask)[0]
+
+
+def catalog_of(kind: str, splits=("train", "val"), blobs: bool = True) -> Catalog:
+    """One image a split in a folder of its name, and one without an object; names with blanks and other scripts.
+
+    Args:
+        blobs: OUTLINES: one object has a hole and is stated as run lengths.
+    """
+    items = []
+    for number, split in enumerate(splits):
+        box = (3.0 + number, 5.0, 20.0, 31.0)
+        triangle = [[2.0, 2.0, 50.0, 4.0, 20.0, 36.0]]
+        if kind == BOXES:
+            regions = (Region(1, box), Region(0, (0.0, 0.0, 60.0, 40.0)))
+        else:
+            regions = (Region(1, (2, 2, 50, 36), triangle), Region(2, (30, 20, 40, 28), blob(20, 30)))[: 1 + blobs]
+        items.append(Item(f"{split}/ein Bild {number} 図", Path(), SIZE_HW, split, regions=regions))
+        items.append(Item(f"{split}/bare.{number}", Path(), SIZE_HW, split, regions=()))
+    return Catalog("x", Path(), kind, CLASSES, tuple(items))
+
+
+def write_image(path: Path, size_hw=SIZE_HW):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mask(path, np.zeros(size_hw, np.uint8))
+
+
+def assert_same(read: Catalog, catalog: Catalog, id_of=lambda item: item.id.rpartition("/")[2]):
+    """Equal kind, classes, images, splits and regions: boxes and masks to a pixel."""
+    assert (read.kind, read.classes) == (catalog.kind, catalog.classes)
+    theirs = {id_of(item): item for item in read.items}
+    assert theirs.keys() == {id_of(item) for item in catalog.items} and len(theirs) == len(read.items)
+    for item in catalog.items:
+        other = theirs[id_of(item)]
+        assert (other.size_hw, other.split) == (item.size_hw, item.split), item.id
+        assert len(other.regions) == len(item.regions), item.id
+        for ours, region in zip(item.regions, other.regions, strict=True):
+            assert (region.label, region.crowd) == (ours.label, ours.crowd)
+            np.testing.assert_allclose(region.box_xyxy, ours.box_xyxy, atol=1)
+            if catalog.kind == OUTLINES:
+                assert mask_iou(region.outline, ours.outline, item.size_hw) > 0.95
+
+
+def mask_iou(outline, other, size_hw) -> float:
+    first, second = decode_masks([run_lengths(value, size_hw) for value in (outline, other)], size_hw).bool()
+    return float((first & second).sum() / (first | second).sum())
+
+
+def write_voc_boxes(catalog: Catalog, root: Path, lists: bool = True):
+    """As the VOC devkit: JPEGImages/, Annotations/, ImageSets/Main/{split}.txt; an image without objects has an XML."""
+    for item in catalog.items:
+        name = item.id.rpartition("/")[2]
+        write_image(root / "JPEGImages" / f"{name}.png", item.size_hw)
+        voc_xml(root / "Annotations" / f"{name}.xml", catalog, item, f"{name}.png")
+        if lists:
+            (root / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
+            with open(root / "ImageSets" / "Main" / f"{item.split}.txt", "a", encoding="utf-8") as file:
+                file.write(f"{name}\n")
+    (root / "classes.txt").write_text("\n".join(catalog.classes), encoding="utf-8")
+
+
+def voc_xml(path: Path, catalog: Catalog, item: Item, file_name: str):
+    """Pixels from 1; xmax, ymax is the last pixel inside."""
+    tree = ElementTree.Element("annotation")
+    ElementTree.SubElement(tree, "filename").text = file_name
+    size = ElementTree.SubElement(tree, "size")
+    for key, value in zip(("width", "height", "depth"), (*item.size_hw[::-1], 3), strict=True):
+        ElementTree.SubElement(size, key).text = str(value)
+    for region in item.regions:
+        node = ElementTree.SubElement(tree, "object")
+        ElementTree.SubElement(node, "name").text = catalog.classes[region.label]
+        ElementTree.SubElement(node, "difficult").text = str(int(region.crowd))
+        box = ElementTree.SubElement(node, "bndbox")
+        x1, y1, x2, y2 = region.box_xyxy
+        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), (x1 + 1, y1 + 1, x2, y2), strict=True):
+            ElementTree.SubElement(box, key).text = f"{value:g}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ElementTree.ElementTree(tree).write(path, encoding="utf-8")
