@@ -96,3 +96,44 @@ def voc_xml(path: Path, catalog: Catalog, item: Item, file_name: str):
             ElementTree.SubElement(box, key).text = f"{value:g}"
     path.parent.mkdir(parents=True, exist_ok=True)
     ElementTree.ElementTree(tree).write(path, encoding="utf-8")
+
+
+def write_cvat(catalog: Catalog, root: Path):
+    """As CVAT exports a project: annotations.xml and images/{subset}/; masks as runs of their box, row by row."""
+    tree = ElementTree.Element("annotations")
+    ElementTree.SubElement(tree, "version").text = "1.1"
+    labels = ElementTree.SubElement(ElementTree.SubElement(ElementTree.SubElement(tree, "meta"), "project"), "labels")
+    for name in catalog.classes:
+        label = ElementTree.SubElement(labels, "label")
+        ElementTree.SubElement(label, "name").text = name
+    for number, item in enumerate(catalog.items):
+        name = f"{item.id.rpartition('/')[2]}.png"
+        write_image(root / "images" / item.split / name, item.size_hw)
+        height, width = map(str, item.size_hw)
+        image = dict(id=str(number), name=name, subset=item.split, width=width, height=height)
+        node = ElementTree.SubElement(tree, "image", image)
+        for region in item.regions or ():
+            tag, attributes = cvat_shape(region, item.size_hw)
+            common = dict(label=catalog.classes[region.label], source="manual", occluded="0", z_order="0")
+            ElementTree.SubElement(node, tag, common | attributes)
+        for label in item.labels or ():
+            ElementTree.SubElement(node, "tag", dict(label=catalog.classes[label], source="manual"))
+    ElementTree.ElementTree(tree).write(root / "annotations.xml", encoding="utf-8")
+
+
+def cvat_shape(region: Region, size_hw) -> tuple[str, dict]:
+    if region.outline is None:
+        return "box", {key: f"{v:.2f}" for key, v in zip(("xtl", "ytl", "xbr", "ybr"), region.box_xyxy, strict=True)}
+    if isinstance(region.outline, list):
+        pairs = zip(region.outline[0][::2], region.outline[0][1::2], strict=True)
+        return "polygon", dict(points=";".join(f"{x:.2f},{y:.2f}" for x, y in pairs))
+    x1, y1, x2, y2 = map(int, region.box_xyxy)
+    pixels = decode_masks([region.outline], size_hw)[0, y1:y2, x1:x2].ravel().tolist()
+    runs, value = [0], 0
+    for pixel in pixels:
+        if pixel != value:
+            runs.append(0)
+            value = pixel
+        runs[-1] += 1
+    place = dict(left=x1, top=y1, width=x2 - x1, height=y2 - y1)
+    return "mask", dict(rle=", ".join(map(str, runs))) | {key: str(number) for key, number in place.items()}

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from xseg.data.formats import class_folders, coco, labelme, mask_files, panoptic, tables, voc_boxes, voc_masks, yolo
+from xseg.data.formats import class_folders, coco, cvat, labelme, mask_files, panoptic, tables, voc_boxes, voc_masks, yolo
 from xseg.data.formats.catalog import NOUNS, TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
 _ALL = (  # strong ones first
     labelme.FORMAT,
     coco.FORMAT,
+    cvat.FORMAT,
     panoptic.FORMAT,
     yolo.FORMAT,
     tables.FORMAT,

@@ -13,6 +13,7 @@ import numpy as np
 
 from xseg.data.read.images import read_image, read_values
 from xseg.data.read.json_file import read_json
+from xseg.data.read.outlines import ellipse
 from xseg.data.read.rle import MAX_OUTLINE, encode_masks, mask_areas, run_lengths
 
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
@@ -99,18 +100,10 @@ def _outline(shape: dict, size_hw: tuple[int, int], place: str) -> list[float] |
         (x1, y1), (x2, y2) = points.tolist()
         return [x1, y1, x2, y1, x2, y2, x1, y2]
     if kind == "circle" and count == 2:
-        return _circle(*points)
+        return ellipse(points[0], *2 * [math.dist(*points)])
     if kind == "mask" and count == 2:
         return _pasted(shape.get("mask"), points, size_hw, place)
     raise ValueError(f"{place}: a {kind} of {count} points cannot be converted; draw it again")
-
-
-def _circle(centre_xy: np.ndarray, rim_xy: np.ndarray) -> list[float]:
-    """A regular polygon whose sides are at most one pixel inside of the circle, as labelme itself exports circles."""
-    radius = math.dist(centre_xy, rim_xy)
-    count = max(12, int(math.pi / math.acos(1 - 1 / radius))) if radius > 1 else 12
-    angles = 2 * np.pi * np.arange(count) / count
-    return (centre_xy + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)).ravel().tolist()
 
 
 def _pasted(code: object, corners: np.ndarray, size_hw: tuple[int, int], place: str) -> np.ndarray:
