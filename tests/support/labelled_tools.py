@@ -1,9 +1,14 @@
 """Folders of boxes and outlines as annotation tools write them, from a `Catalog`; comparison of two catalogs."""
 
+import base64
+import io
+import json
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from PIL import Image
 
 from xseg.data.formats.catalog import BOXES, OUTLINES, Catalog, Item, Region
 from xseg.data.read.images import write_mask
@@ -30,11 +35,13 @@ def catalog_of(kind: str, splits=("train", "val"), blobs: bool = True) -> Catalo
     items = []
     for number, split in enumerate(splits):
         box = (3.0 + number, 5.0, 20.0, 31.0)
-        triangle = [[2.0, 2.0, 50.0, 4.0, 20.0, 36.0]]
+        triangle = [[2.5, 2.5, 50.5, 4.5, 20.5, 36.5]]
         if kind == BOXES:
             regions = (Region(1, box), Region(0, (0.0, 0.0, 60.0, 40.0)))
         else:
-            regions = (Region(1, (2, 2, 50, 36), triangle), Region(2, (30, 20, 40, 28), blob(20, 30)))[: 1 + blobs]
+            regions = (Region(1, (2.5, 2.5, 50.5, 36.5), triangle), Region(2, (30, 20, 40, 28), blob(20, 30)))[
+                : 1 + blobs
+            ]
         items.append(Item(f"{split}/ein Bild {number} 図", Path(), SIZE_HW, split, regions=regions))
         items.append(Item(f"{split}/bare.{number}", Path(), SIZE_HW, split, regions=()))
     return Catalog("x", Path(), kind, CLASSES, tuple(items))
@@ -137,3 +144,40 @@ def cvat_shape(region: Region, size_hw) -> tuple[str, dict]:
         runs[-1] += 1
     place = dict(left=x1, top=y1, width=x2 - x1, height=y2 - y1)
     return "mask", dict(rle=", ".join(map(str, runs))) | {key: str(number) for key, number in place.items()}
+
+
+def write_supervisely(catalog: Catalog, root: Path):
+    """As Supervisely exports a project: a dataset a split, pixels by index, masks as PNG of their box."""
+    classes = [dict(title=name, shape="any", color=f"#0000{number:02x}") for number, name in enumerate(catalog.classes)]
+    (root / "meta.json").write_text(json.dumps(dict(classes=classes, tags=[], projectType="images")), encoding="utf-8")
+    for item in catalog.items:
+        name = f"{item.id.rpartition('/')[2]}.png"
+        write_image(root / item.split / "img" / name, item.size_hw)
+        objects = [
+            dict(classTitle=catalog.classes[region.label], tags=[], **supervisely_shape(region, item.size_hw))
+            for region in item.regions
+        ]
+        size = dict(height=item.size_hw[0], width=item.size_hw[1])
+        path = root / item.split / "ann" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(description="", tags=[], size=size, objects=objects)), encoding="utf-8")
+
+
+def supervisely_shape(region: Region, size_hw) -> dict:
+    x1, y1, x2, y2 = map(int, region.box_xyxy)
+    if region.outline is None:
+        return dict(geometryType="rectangle", points=dict(exterior=[[x1, y1], [x2 - 1, y2 - 1]], interior=[]))
+    if isinstance(region.outline, list):
+        points = np.reshape(region.outline[0], (-1, 2)).astype(int).tolist()
+        return dict(geometryType="polygon", points=dict(exterior=points, interior=[]))
+    pixels = decode_masks([region.outline], size_hw)[0, y1:y2, x1:x2].numpy()
+    return dict(geometryType="bitmap", bitmap=dict(data=supervisely_data(pixels), origin=[x1, y1]))
+
+
+def supervisely_data(pixels: np.ndarray) -> str:
+    """A palette PNG whose first entry is transparent, compressed, in base64."""
+    image = Image.fromarray(pixels.astype(np.uint8))
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    file = io.BytesIO()
+    image.save(file, format="PNG", transparency=0)
+    return base64.b64encode(zlib.compress(file.getvalue())).decode()

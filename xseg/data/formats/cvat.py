@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from xseg.data.formats.catalog import Catalog, Evidence, Format, Item, class_files, class_order, split_of
 from xseg.data.formats.images import Images, item_ids, without_image
 from xseg.data.formats.regions import no_area_note
-from xseg.data.formats.shapes import of_one_kind, of_tags, regions_of
+from xseg.data.formats.shapes import of_one_kind, of_tags, palette_of, regions_of
 from xseg.data.formats.tree import Tree, folders
 from xseg.data.read.cvat import CvatFile, CvatImage, read_cvat, shapes_of
 
@@ -80,10 +80,7 @@ def _classes(tree: Tree, files: dict[str, CvatFile], images: Iterable[CvatImage]
     names = tuple(name for name in labels if name in used or (labels[name].kind in kinds and name != "background"))
     if not used <= labels.keys() or class_files(tree):
         return class_order(tree, used | set(names)), None
-    colours = [labels[name].colour or "" for name in names]
-    if not all(re.fullmatch("#[0-9a-fA-F]{6}", colour) for colour in colours):
-        return names, None
-    return names, tuple(tuple(bytes.fromhex(colour[1:])) for colour in colours)
+    return names, palette_of(labels[name].colour for name in names)
 
 
 def _files(tree: Tree) -> list[str]:

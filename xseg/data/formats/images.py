@@ -4,11 +4,11 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import takewhile
 
-from xseg.data.formats.tree import Tree, folders
+from xseg.data.formats.tree import Tree, folders, stem
 from xseg.data.read.images import read_size_hw, read_upright_hw
 
 IMAGE_FOLDERS = {"images", "image", "img", "imgs", "jpegimages", "photos"}
@@ -116,6 +116,28 @@ def item_ids(names: Sequence[str]) -> list[str]:
     """An id for each image: its path without the suffix; with the suffix where two images would have one id."""
     counts = Counter(posixpath.splitext(name)[0] for name in names)
     return [bare if counts[bare := posixpath.splitext(name)[0]] == 1 else name for name in names]
+
+
+def pair(
+    images: Images, label_files: Iterable[str], find: Callable[[str], str | None]
+) -> tuple[dict[str, str], list[str]]:
+    """{label file: its image} for formats with one label file an image, and the note about files without one.
+
+    Raises:
+        FileNotFoundError, ValueError: 1 in 20 files or more have no image; two files belong to one image.
+    """
+    image_of: dict[str, str] = {}
+    label_of: dict[str, str] = {}
+    missing, path = [], images.tree.path
+    for name in label_files:
+        image = find(name)
+        if image is None:
+            missing.append((name, stem(name)))
+        elif image in label_of:
+            raise ValueError(f"{path(name)} and {path(label_of[image])} both belong to {image}; keep one of them")
+        else:
+            image_of[name], label_of[image] = image, name
+    return image_of, without_image(missing, len(missing) + len(image_of), images.tree)
 
 
 def without_image(missing: Sequence[tuple[str, str]], total: int, tree: Tree, what: str = "label files") -> list[str]:

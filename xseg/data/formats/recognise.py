@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from xseg.data.formats import class_folders, coco, cvat, labelme, mask_files, panoptic, tables, voc_boxes, voc_masks, yolo
+from xseg.data.formats import class_folders, coco, cvat, labelme, mask_files, panoptic, supervisely, tables, voc_boxes, voc_masks, yolo
 from xseg.data.formats.catalog import NOUNS, TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 
@@ -15,6 +15,7 @@ _ALL = (  # strong ones first
     coco.FORMAT,
     cvat.FORMAT,
     panoptic.FORMAT,
+    supervisely.FORMAT,
     yolo.FORMAT,
     tables.FORMAT,
     voc_boxes.FORMAT,

@@ -1,5 +1,6 @@
 """Catalogs from shapes of annotation tools: objects of groups, kinds, labels of whole images."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from xseg.data.formats.catalog import BOXES, CLASSES, OUTLINES, TAGS, Item, Region
@@ -48,6 +49,14 @@ def of_tags(items: Sequence[Item]) -> tuple[str, list[Item], list[str]]:
     labelled = [item for item in items if item.labels]
     count = len(items) - len(labelled)
     return CLASSES, labelled, [f"{count} images without a class are left out"] if count else []
+
+
+def palette_of(colours: Iterable[str | None]) -> tuple[tuple[int, int, int], ...] | None:
+    """RGB of each "#rrggbb"; None if one of them is no colour."""
+    colours = list(colours)
+    if not all(isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour) for colour in colours):
+        return None
+    return tuple(tuple(bytes.fromhex(colour[1:])) for colour in colours)
 
 
 def _outline(parts: Sequence[Shape], size_hw: SIZE_HW):

@@ -7,7 +7,7 @@ and CVAT write them too. Splits come from lists (ImageSets/Main/train.txt), othe
 import re
 
 from xseg.data.formats.catalog import BOXES, Catalog, Evidence, Format, Item, Region, class_files, class_order, split_of
-from xseg.data.formats.images import Images, background_note, item_ids, without_image
+from xseg.data.formats.images import Images, background_note, item_ids, pair
 from xseg.data.formats.regions import box_region, no_area_note
 from xseg.data.formats.tree import Tree, folders, stem
 from xseg.data.formats.voc_lists import VocLists
@@ -26,7 +26,11 @@ def read(tree: Tree) -> Catalog:
     if not xml_files:
         raise ValueError(f"{tree.root} has no XML file with VOC's <annotation>; name another format")
     annotations = {name: read_voc_xml(tree.path(name)) for name in xml_files}
-    image_of, notes = _pair(images, annotations)
+
+    def image_of_xml(name: str) -> str | None:  # the name in the XML is often that of an earlier copy
+        return images.find_stem(stem(name), name) or images.find(annotations[name].file_name or "", name)
+
+    image_of, notes = pair(images, xml_files, image_of_xml)
     names = {item.name for annotation in annotations.values() for item in annotation.objects}
     classes = tuple(name for name in class_order(tree, names) if name != "background" or name in names)
     rows, no_area = [], 0  # (image, size_hw, regions)
@@ -46,28 +50,6 @@ def read(tree: Tree) -> Catalog:
     notes += list_notes + background_note(len(kept & set(background))) + no_area_note(no_area) + images.notes()
     ignored = tree.unused([*xml_files, *lists.used, *class_files(tree), *kept])
     return Catalog("voc-boxes", tree.root, BOXES, classes, tuple(items), ignored=ignored, notes=tuple(notes))
-
-
-def _pair(images: Images, annotations: dict[str, VocAnnotation]) -> tuple[dict[str, str], list[str]]:
-    """XML file -> image, and the note about files without one.
-
-    An image has the file name of its XML, without suffix. The name in the XML is tried next: it is often that of an
-    earlier copy.
-
-    Raises:
-        FileNotFoundError, ValueError: 1 in 20 files or more have no image; two files belong to one image.
-    """
-    image_of, xml_of, missing = {}, {}, []
-    for name, annotation in annotations.items():
-        image = images.find_stem(stem(name), name) or images.find(annotation.file_name or "", name)
-        if image is None:
-            missing.append((name, annotation.file_name or f"{stem(name)}.jpg"))
-            continue
-        if image in xml_of:
-            path = images.tree.path
-            raise ValueError(f"{path(name)} and {path(xml_of[image])} both belong to {image}; keep one of them")
-        image_of[name], xml_of[image] = image, name
-    return image_of, without_image(missing, len(annotations), images.tree)
 
 
 def _regions(
