@@ -35,6 +35,9 @@ SPLIT_NAMES = {  # names that folders and lists have in practice -> split
     "test": "test",
     "testing": "test",
 }
+BESIDE_SPLITS = set(  # words that may stand beside a split in a name
+    "images image imgs img masks mask labels label annotations instances data dataset set gt seg".split()
+)
 
 
 class Region(NamedTuple):
@@ -136,10 +139,11 @@ class Format(NamedTuple):
 
 
 def split_of(parts: Sequence[str]) -> str | None:
-    """The split that folders, or the stem of a list, name as a word: images/train2017, valid, masks_train."""
+    """The split that folders, or the stem of a list, name: images/train2017, valid, masks_train; not cat_train."""
     for part in reversed(parts):
-        splits = {SPLIT_NAMES[word] for word in re.findall("[a-z]+", part.lower()) if word in SPLIT_NAMES}
-        if len(splits) == 1:
+        words = set(re.findall(r"[^\W\d_]+", part.lower()))
+        splits = {SPLIT_NAMES[word] for word in words & SPLIT_NAMES.keys()}
+        if len(splits) == 1 and words <= SPLIT_NAMES.keys() | BESIDE_SPLITS:
             return splits.pop()
     return None
 

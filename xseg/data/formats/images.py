@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import takewhile
 
 from xseg.data.formats.tree import Tree, folders, stem
-from xseg.data.read.images import read_size_hw, read_upright_hw
+from xseg.data.read.images import read_size_hw, read_stored_hw
 
 IMAGE_FOLDERS = {"images", "image", "img", "imgs", "jpegimages", "photos"}
 MASK_FOLDERS = {"segmentationclass", "segmentationobject", "masks", "mask", "labels", "annotations", "masks_machine"}
@@ -85,10 +85,10 @@ class Images:
             ValueError: the labels belong to the image before its EXIF rotation.
         """
         path = self.tree.path(name)
-        size_hw = read_upright_hw(path)
+        size_hw = read_size_hw(path)
         if stated_hw is None or min(stated_hw) <= 0 or tuple(stated_hw) == size_hw:
             return size_hw
-        if tuple(stated_hw) == read_size_hw(path) == size_hw[::-1]:
+        if tuple(stated_hw) == read_stored_hw(path) == size_hw[::-1]:
             raise ValueError(
                 f"{label_file}: its size {stated_hw[1]}x{stated_hw[0]} (width x height) is that of {path} before the "
                 "rotation in its EXIF data; rotate the labels, or remove the rotation from the image"

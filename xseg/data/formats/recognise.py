@@ -6,7 +6,19 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from xseg.data.formats import class_folders, coco, cvat, labelme, mask_files, panoptic, supervisely, tables, voc_boxes, voc_masks, yolo
+from xseg.data.formats import (
+    class_folders,
+    coco,
+    cvat,
+    labelme,
+    mask_files,
+    panoptic,
+    supervisely,
+    tables,
+    voc_boxes,
+    voc_masks,
+    yolo,
+)
 from xseg.data.formats.catalog import NOUNS, TASKS, Catalog, Evidence, Format
 from xseg.data.formats.tree import Tree
 

@@ -15,6 +15,8 @@ from xseg.data.read.voc_xml import VocAnnotation, read_voc_xml
 
 
 def find(tree: Tree) -> Evidence | None:
+    if tree.file:
+        return None
     names = _files(tree)
     if not names:
         return None

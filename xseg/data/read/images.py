@@ -132,6 +132,16 @@ def read_size_hw(path: Path_) -> tuple[int, int]:
         raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error
 
 
+def read_stored_hw(path: Path_) -> tuple[int, int]:
+    """(height, width) of the pixels as stored, before the turn that EXIF asks for; ValueError as `read_size_hw`."""
+    check_regular(path)
+    try:
+        with Image.open(path) as file:
+            return file.height, file.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}; copy it again") from error
+
+
 def write_mask(path: Path_, mask: Tensor | np.ndarray, palette: Sequence[Sequence[int]] | None = None) -> None:
     """Write (H, W) class indices as a palette PNG. Viewers show it in colour, and `read_mask` reads it unchanged.
 
