@@ -126,7 +126,8 @@ def test_commands_parse(page, command):
     except SystemExit:
         pytest.fail(f"{page}: xseg {' '.join(command)} is wrong usage")
     config = getattr(arguments, "config", None)
-    assert config is None or config in shipped_configs() or config == "my.py", f"{page}: {config}"
+    own = config == "my.py" or (config or "").startswith(("DIR", "work_dirs/"))  # files and folders of the reader
+    assert config is None or config in shipped_configs() or own, f"{page}: {config}"
     study = getattr(arguments, "study", None)
     assert study in (None, "list") or study in shipped_studies(), f"{page}: {study}"
     for weights in (getattr(arguments, name, None) for name in ("weights", "load_from")):

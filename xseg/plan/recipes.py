@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xseg.data.formats import Catalog
-from xseg.data.formats.catalog import MASKS, OUTLINES, TASKS
+from xseg.data.formats.catalog import MASKS, NOUNS, OUTLINES, TASKS
 from xseg.plan.fingerprint import Fingerprint
 
 HANDED = ("left", "right", "links", "rechts", "gauche", "droite")
@@ -75,10 +75,10 @@ def recipe(catalog: Catalog, facts: Fingerprint, choices: Choices) -> Recipe:
     possible = TASKS[catalog.kind]
     task = choices.task or possible[0]
     if task not in possible:
-        raise ValueError(f"{catalog.root} has {catalog.kind}, which can train {' or '.join(possible)}, not {task}")
+        raise ValueError(f"{catalog.root} has {NOUNS[catalog.kind]}, which can train {' or '.join(possible)}, not {task}")
     made = Recipe(task, *BASES[task])
     others = [name for name in possible if name != task]
-    made.say("task", task, f"the labels are {catalog.kind}" + (f"; --task {' or '.join(others)} too" if others else ""))
+    made.say("task", task, f"the labels are {NOUNS[catalog.kind]}" + (f"; --task {' or '.join(others)} too" if others else ""))
     {
         "segmentation": _segmentation,
         "panoptic": _panoptic,

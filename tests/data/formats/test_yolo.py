@@ -135,6 +135,19 @@ def test_the_yaml_itself_is_the_data(tmp_path):
     assert len(read_catalog(tmp_path / "data.yaml").items) == 2
 
 
+def test_a_second_yaml_of_the_same_labels_is_passed_over(tmp_path):
+    put(tmp_path, LAYOUTS["Roboflow"] | {"a.yaml": "train: train/images\nnames: [p, q, r]"})
+    catalog = read_catalog(tmp_path)
+    assert catalog.classes == ("x", "no", "y") and catalog.ignored == {".yaml": 1}
+
+
+def test_labels_beside_the_yaml_come_before_those_beside_the_images(tmp_path):
+    put(tmp_path, pair("images/a.png", "labels/a.txt") | {"polygons/labels/a.txt": HALF})
+    put(tmp_path, {"polygons/data.yaml": "train: images\nnames: [x, y, z]"})
+    assert read_catalog(tmp_path / "polygons").kind == "outlines"
+    assert read_catalog(tmp_path).kind == "outlines"
+
+
 def test_several_data_sets_are_told_apart(tmp_path):
     for name in ("one", "two"):
         write_yolo(sample_catalog("boxes"), tmp_path / name)
