@@ -39,9 +39,8 @@ def catalog_of(kind: str, splits=("train", "val"), blobs: bool = True) -> Catalo
         if kind == BOXES:
             regions = (Region(1, box), Region(0, (0.0, 0.0, 60.0, 40.0)))
         else:
-            regions = (Region(1, (2.5, 2.5, 50.5, 36.5), triangle), Region(2, (30, 20, 40, 28), blob(20, 30)))[
-                : 1 + blobs
-            ]
+            whole = Region(2, (30, 20, 40, 28), blob(20, 30))
+            regions = (Region(1, (2.5, 2.5, 50.5, 36.5), triangle), whole)[: 1 + blobs]
         items.append(Item(f"{split}/ein Bild {number} 図", Path(), SIZE_HW, split, regions=regions))
         items.append(Item(f"{split}/bare.{number}", Path(), SIZE_HW, split, regions=()))
     return Catalog("x", Path(), kind, CLASSES, tuple(items))
@@ -181,3 +180,34 @@ def supervisely_data(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     image.save(file, format="PNG", transparency=0)
     return base64.b64encode(zlib.compress(file.getvalue())).decode()
+
+
+def write_labelstudio(catalog: Catalog, root: Path):
+    """As Label Studio exports uploads: a prefix of 8 digits, blanks as underscores, percent of the image."""
+    tasks = []
+    for number, item in enumerate(catalog.items):
+        name = f"{item.id.rpartition('/')[2]}.png"
+        write_image(root / item.split / name, item.size_hw)
+        results = [
+            dict(id=f"r{index}", from_name="label", to_name="image", image_rotation=0)
+            | dict(original_height=item.size_hw[0], original_width=item.size_hw[1])
+            | labelstudio_value(region, catalog.classes[region.label], item.size_hw)
+            for index, region in enumerate(item.regions)
+        ]
+        upload = f"0a1b2c{number:02x}-{name.replace(' ', '_')}"
+        annotation = dict(id=number, completed_by=1, result=results, was_cancelled=False, ground_truth=False)
+        data = dict(image=f"/data/upload/3/{upload}")
+        tasks.append(dict(id=number, annotations=[annotation], file_upload=upload, predictions=[], data=data))
+    (root / "project-3.json").write_text(json.dumps(tasks), encoding="utf-8")
+    (root / "classes.txt").write_text("\n".join(catalog.classes), encoding="utf-8")
+
+
+def labelstudio_value(region: Region, label: str, size_hw) -> dict:
+    height, width = size_hw
+    x1, y1, x2, y2 = region.box_xyxy
+    if region.outline is None:
+        sides = dict(width=100 * (x2 - x1) / width, height=100 * (y2 - y1) / height)
+        value = dict(x=100 * x1 / width, y=100 * y1 / height, rotation=0, rectanglelabels=[label], **sides)
+        return dict(type="rectanglelabels", value=value)
+    points = (np.reshape(region.outline[0], (-1, 2)) * 100 / (width, height)).tolist()
+    return dict(type="polygonlabels", value=dict(points=points, closed=True, polygonlabels=[label]))

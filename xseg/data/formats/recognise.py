@@ -11,6 +11,7 @@ from xseg.data.formats import (
     coco,
     cvat,
     labelme,
+    labelstudio,
     mask_files,
     panoptic,
     supervisely,
@@ -24,6 +25,7 @@ from xseg.data.formats.tree import Tree
 
 _ALL = (  # strong ones first
     labelme.FORMAT,
+    labelstudio.FORMAT,
     coco.FORMAT,
     cvat.FORMAT,
     panoptic.FORMAT,
