@@ -20,17 +20,32 @@ def add(commands) -> None:
     )
     command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the prediction of the mirrored image")
+    add_save_arguments(command)
     add_deploy_argument(command)
     add_import_argument(command)
     command.set_defaults(run=run)
 
 
+def add_save_arguments(command) -> None:
+    group = command.add_argument_group("files of annotation tools, in place of pictures")
+    group.add_argument("--save", metavar="FORMAT", help="labelme, coco, yolo, cvat, voc, png or geojson, into --out")
+    group.add_argument("--tolerance", type=float, metavar="PIXELS", help="of simplified polygons (default 1; 0: exact)")
+    group.add_argument("--min-area", type=int, metavar="PIXELS", help="of the smallest region of a class (default 16)")
+    group.add_argument("--score", type=float, metavar="S", help="lowest score of a detection (default 0.5)")
+
+
 def run(arguments) -> int:
     from dataclasses import replace
 
+    from xseg.run.annotations import Saving
     from xseg.run.load import load
     from xseg.run.predict import find_images, predict
 
+    options = {name: getattr(arguments, name) for name in ("tolerance", "min_area", "score")}
+    options = {name: value for name, value in options.items() if value is not None}
+    if options and not arguments.save:
+        raise ValueError(f"--{next(iter(options)).replace('_', '-')} is for --save FORMAT; add it")
+    saving = Saving(arguments.save, **options) if arguments.save else None
     find_images(arguments.inputs)  # wrong paths raise before the model is loaded
     given = {"device": arguments.device, "imports": import_own(arguments)}
     if arguments.config:
@@ -46,7 +61,7 @@ def run(arguments) -> int:
         model.set_output_stride(arguments.output_stride)
     if arguments.deploy or arguments.backend:
         model = model.deploy(arguments.deploy, backend=arguments.backend or "torch")
-    for line in predict(model, arguments.inputs, arguments.out):
+    for line in predict(model, arguments.inputs, arguments.out, saving):
         print(line, flush=True)
     print(f"written to {arguments.out}")
     return 0

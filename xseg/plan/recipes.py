@@ -75,10 +75,12 @@ def recipe(catalog: Catalog, facts: Fingerprint, choices: Choices) -> Recipe:
     possible = TASKS[catalog.kind]
     task = choices.task or possible[0]
     if task not in possible:
-        raise ValueError(f"{catalog.root} has {NOUNS[catalog.kind]}, which can train {' or '.join(possible)}, not {task}")
+        able = " or ".join(possible)
+        raise ValueError(f"{catalog.root} has {NOUNS[catalog.kind]}, which can train {able}, not {task}")
     made = Recipe(task, *BASES[task])
     others = [name for name in possible if name != task]
-    made.say("task", task, f"the labels are {NOUNS[catalog.kind]}" + (f"; --task {' or '.join(others)} too" if others else ""))
+    too = f"; --task {' or '.join(others)} too" if others else ""
+    made.say("task", task, f"the labels are {NOUNS[catalog.kind]}{too}")
     {
         "segmentation": _segmentation,
         "panoptic": _panoptic,

@@ -14,6 +14,7 @@ from torch import nn
 
 from xseg.data.read.images import read_image
 from xseg.engine import keep_freed_memory
+from xseg.run.annotations import Saving
 
 AT_ONCE = 4  # limit of images read ahead, and of results that are still being written
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -39,31 +40,43 @@ def find_images(inputs: Sequence[str | os.PathLike]) -> list[Path]:
     return [*images.values()]
 
 
+def image_files(images: Sequence[Path]) -> list[str]:
+    """The path of each image below the images' common folder, with "/"."""
+    paths = [Path(os.path.abspath(image)) for image in images]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(common).as_posix() for path in paths]
+
+
 def output_names(images: Sequence[Path]) -> list[str]:
     """A unique name for each image: its path below the images' common folder, without the suffix.
 
     The suffix is kept if two images would otherwise have the same name.
     """
-    paths = [Path(os.path.abspath(image)) for image in images]
-    common = os.path.commonpath([path.parent for path in paths])
-    whole = [path.relative_to(common).as_posix() for path in paths]
-    bare = [name.removesuffix(path.suffix) for name, path in zip(whole, paths, strict=True)]
+    whole = image_files(images)
+    bare = [name.removesuffix(path.suffix) for name, path in zip(whole, images, strict=True)]
     counts, taken = Counter(bare), set(whole)
     return [b if counts[b] == 1 and b not in taken else w for b, w in zip(bare, whole, strict=True)]
 
 
-def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike) -> Iterator[str]:
+def predict(
+    model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os.PathLike, saving: Saving | None = None
+) -> Iterator[str]:
     """Predict every image; yield one line per image with the seconds of `model.predict` and a summary.
 
     While the network computes, the next images are read and the files of the previous results are written (see the
     method `write` of results, and `output_names`). All files are complete at the end. An image that cannot be read gets
     a line with the error, and the others continue; a ValueError at the end tells how many failed.
+
+    Args:
+        saving: write files of an annotation tool in place of those of `write`.
     """
     images, out, failed = find_images(inputs), Path(out), 0
     keep_freed_memory()
+    names, files = output_names(images), image_files(images)
     writing: deque[Future] = deque()
+    written = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for path, name, reading in zip(images, output_names(images), _read_ahead(pool, images), strict=True):
+        for path, name, file, reading in zip(images, names, files, _read_ahead(pool, images), strict=True):
             try:
                 image, start = reading.result(), time.perf_counter()
                 result = model.predict(image)
@@ -72,12 +85,16 @@ def predict(model: nn.Module, inputs: Sequence[str | os.PathLike], out: str | os
                 yield f"{path}: failed: {error}"
                 continue
             seconds = time.perf_counter() - start
-            writing.append(pool.submit(result.write, out, name))
+            if saving:
+                writing.append(pool.submit(saving.write_image, result, name, file, path, out))
+            else:
+                writing.append(pool.submit(result.write, out, name))
             if len(writing) > AT_ONCE:
-                writing.popleft().result()
+                written.append(writing.popleft().result())
             yield f"{path}  {seconds:.2f} s  {result.summary()}"
-        for written in writing:
-            written.result()
+        written += [future.result() for future in writing]
+    if saving:
+        saving.write_whole(written, out)
     if failed:
         raise ValueError(f"{failed} of {len(images)} images could not be read; they are named above")
 
