@@ -239,7 +239,7 @@ def test_a_torn_file_is_named(tmp_path):
 def test_masks_of_the_same_name_are_no_images(tmp_path):
     one(tmp_path, place="photos/")
     write_blank(tmp_path / "masks/a.png", (40, 60))
-    assert read_catalog(tmp_path).items[0].id == "photos/a"
+    assert read_catalog(tmp_path, format="coco").items[0].id == "photos/a"
 
 
 def test_one_name_in_two_folders_is_ambiguous(tmp_path):
