@@ -64,7 +64,7 @@ class DeadlineHook(Hook):
             self._mark = (done, time.monotonic())  # the speed is measured since the last validation or check
         if done >= self._next and done > self._mark[0]:
             length = self._length(runner, done)
-            self._next = done + max(10, length // 20)
+            self._next = done + max(5, min(length // 20, (length - done) // 4))  # closer together towards the end
             self._mark = (done, time.monotonic())
             if abs(length - runner.max_iters) > TOLERANCE * runner.max_iters:
                 self._change(runner, done, length)
