@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from typing import NamedTuple
 
+from xseg.data.formats import mask_config
 from xseg.data.formats.catalog import MASKS, Catalog, Evidence, Format, Item, split_of
 from xseg.data.formats.class_lists import names_of_values
 from xseg.data.formats.masks import understand
@@ -36,8 +37,8 @@ class Pair(NamedTuple):
 def find(tree: Tree) -> Evidence | None:
     if tree.file:
         return None
-    if any("SegmentationClass" in folders(name) for name in tree.images):
-        return None  # VOC's layout, a format of its own
+    if any("SegmentationClass" in folders(name) for name in tree.images) or mask_config.find(tree):
+        return None  # formats of their own
     pairs = pair(tree)
     if not pairs:
         return None

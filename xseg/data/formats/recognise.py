@@ -12,6 +12,7 @@ from xseg.data.formats import (
     cvat,
     labelme,
     labelstudio,
+    mask_config,
     mask_files,
     panoptic,
     supervisely,
@@ -34,6 +35,7 @@ _ALL = (  # strong ones first
     tables.FORMAT,
     voc_boxes.FORMAT,
     voc_masks.FORMAT,
+    mask_config.FORMAT,
     mask_files.FORMAT,
     class_folders.FORMAT,
 )
