@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xseg.data.write import exchange
 from xseg.drawing import captioned, colour_mask, draw_boxes, draw_masks, overlay, segment_colours, write_image
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ class SegmentationResult:
         self.save_mask(out / "mask" / f"{name}.png")
         write_image(out / "colour" / f"{name}.png", self.colours())
         self.save(out / "overlay" / f"{name}.jpg")
+
+    def to_json(self) -> str:
+        """JSON text: a list of {class, share, segmentation (COCO's run lengths)} of the classes in the image."""
+        return json.dumps(exchange.pixel_rows(self.mask, self.shares(), self.classes))
+
+    def to_pandas(self):
+        """A `pandas.DataFrame` with a line for each class in the image: class, share."""
+        return exchange.table(**{"class": list(self.shares()), "share": list(self.shares().values())})
+
+    def to_supervision(self):
+        """`supervision.Detections` with one mask for each class in the image, without scores."""
+        return exchange.pixel_detections(self.mask, self.classes)
 
     def save_mask(self, path: str | Path) -> None:
         """Write the labels as a palette PNG: pixel values are class indices."""
@@ -142,20 +155,23 @@ class DetectionResult:
         write_image(path, self.drawn())
 
     def write(self, out: Path, name: str) -> None:
-        """Write boxes/<name>.json and drawn/<name>.jpg.
-
-        The JSON is a list of {class, score, box_xyxy}; with masks also {segmentation}, COCO's run lengths.
-        """
-        rows = [
-            {"class": self.classes[k], "score": round(float(s), 4), "box_xyxy": [round(float(v), 2) for v in box]}
-            for box, s, k in zip(self.boxes_xyxy, self.scores, self.labels, strict=True)
-        ]
-        for row, code in zip(rows, self.masks or (), strict=self.masks is not None):
-            row["segmentation"] = code
+        """Write boxes/<name>.json, the text of `to_json`, and drawn/<name>.jpg."""
         path = out / "boxes" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows, indent=1))
+        path.write_text(self.to_json())
         self.save(out / "drawn" / f"{name}.jpg")
+
+    def to_json(self) -> str:
+        """JSON text: a list of {class, score, box_xyxy}; with masks also {segmentation}, COCO's run lengths."""
+        return json.dumps(exchange.object_rows(self.instances, self.classes), indent=1)
+
+    def to_pandas(self):
+        """A `pandas.DataFrame` with a line for each detection: class, score, x1, y1, x2, y2; with masks also area."""
+        return exchange.object_table(self.instances, self.classes)
+
+    def to_supervision(self):
+        """`supervision.Detections` with boxes, scores, labels, class names and masks."""
+        return exchange.object_detections(self.instances, self.classes, self.image.shape[:2])
 
 
 @dataclass
@@ -185,6 +201,18 @@ class JointResult:
     def save(self, path: str | Path) -> None:
         """Write the picture of `drawn` to a file."""
         write_image(path, self.drawn())
+
+    def to_json(self) -> str:
+        """JSON text: {segmentation, detection} with the lists of both parts."""
+        return f'{{"segmentation": {self.segmentation.to_json()}, "detection": {self.detection.to_json()}}}'
+
+    def to_pandas(self):
+        """The table of the detections; `segmentation.to_pandas()` gives that of the pixels."""
+        return self.detection.to_pandas()
+
+    def to_supervision(self):
+        """The detections; `segmentation.to_supervision()` gives the masks of classes."""
+        return self.detection.to_supervision()
 
     def write(self, out: Path, name: str) -> None:
         """Write the files of both parts, and for panoptic results panoptic/<name>.png and panoptic/<name>.json.
@@ -253,3 +281,16 @@ class ClassificationResult:
         path = out / "scores" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dict(self.likeliest()), indent=1))
+
+    def to_json(self) -> str:
+        """JSON text: {class: probability} of all classes, by falling probability."""
+        return json.dumps(dict(self.top(len(self.classes))))
+
+    def to_pandas(self):
+        """A `pandas.DataFrame` with a line for each class, by falling probability: class, probability."""
+        names, scores = zip(*self.top(len(self.classes)), strict=True)
+        return exchange.table(**{"class": names, "probability": scores})
+
+    def to_supervision(self):
+        """`supervision.Classifications` of all classes."""
+        return exchange.classifications(self.scores)
