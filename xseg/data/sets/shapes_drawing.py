@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,22 +197,27 @@ def _stamp_of(root: Path) -> dict | None:
 def _write_tree(root: Path, stamp: dict) -> None:
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "annotations"):
         (root / folder).mkdir(parents=True)
-    palette = voc_palette(len(SHAPES_CLASSES))
     for number, split in enumerate(("train", "val")):
         ids = [f"{split}_{index:05d}" for index in range(stamp[f"num_{split}"])]
-        objects = []
-        for index, id in enumerate(ids):
-            rng = np.random.default_rng((stamp["seed"], number, index))  # an image does not depend on num_images
-            background, scene = draw_scene(rng, stamp["size_hw"])
-            image, seen = render(background, scene, rng)
-            _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
-            (root / "JPEGImages" / f"{id}.jpg").write_bytes(jpeg.tobytes())
-            write_mask(root / "SegmentationClass" / f"{id}.png", semantic_mask(scene, seen), palette)
-            objects.append(instances(scene, seen))
+        seeds = [(stamp["seed"], number, index) for index in range(len(ids))]  # an image does not depend on num_images
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and opencv release the GIL for most of the work
+            objects = list(pool.map(lambda id, seed: _write_scene(root, id, seed, stamp["size_hw"]), ids, seeds))
         (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(ids) + "\n")
         _write_coco(root / "annotations" / f"instances_{split}.json", ids, objects, stamp["size_hw"])
     (root / "classes.txt").write_text("\n".join(SHAPES_CLASSES) + "\n")
     (root / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+
+
+def _write_scene(root: Path, id: str, seed: Sequence[int], size_hw: Sequence[int]) -> list[dict]:
+    """Draw one scene, write its image and mask, and return its `instances`."""
+    rng = np.random.default_rng(seed)
+    background, scene = draw_scene(rng, size_hw)
+    image, seen = render(background, scene, rng)
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    (root / "JPEGImages" / f"{id}.jpg").write_bytes(jpeg.tobytes())
+    palette = voc_palette(len(SHAPES_CLASSES))
+    write_mask(root / "SegmentationClass" / f"{id}.png", semantic_mask(scene, seen), palette)
+    return instances(scene, seen)
 
 
 def _write_coco(path: Path, ids: Sequence[str], objects: Sequence[list[dict]], size_hw: Sequence[int]) -> None:
