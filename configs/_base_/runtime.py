@@ -8,11 +8,12 @@ from mmengine.hooks import (
     RuntimeInfoHook,
 )
 from mmengine.runner import LogProcessor
-from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend
 
 from xseg.engine import (
     BestCheckpointHook,
     BroadcastBuffersHook,
+    Curves,
     PlainCheckpointHook,
     StepSeedHook,
     StopOnNanHook,
@@ -44,7 +45,7 @@ custom_hooks = [
 ]
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=50)
 log_level = "INFO"
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
+visualizer = dict(type=Curves, vis_backends=[dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)])
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),  # loaders run in parallel workers, not in opencv threads

@@ -8,6 +8,7 @@ from .checkpoint import (
     load_strict,
     read_checkpoint,
 )
+from .curves import Curves
 from .deadline import DeadlineHook
 from .hooks import BroadcastBuffersHook, ProfileHook, StepSeedHook, StopOnNanHook, StopOnSignalHook, ThroughputHook
 from .loops import TrainLoop
@@ -21,6 +22,7 @@ __all__ = [
     "AtomicBackend",
     "BestCheckpointHook",
     "BroadcastBuffersHook",
+    "Curves",
     "DeadlineHook",
     "EvalSampler",
     "ParamGroups",

@@ -15,11 +15,8 @@ def build_runner(cfg: Config) -> Runner:
 
     All versions are in the log file, and the config is in a file beside it.
     """
-    level = cfg.get("log_level", "INFO")
-    cfg.log_level = "WARNING"
-    runner = Runner.from_cfg(cfg)
-    runner.cfg.log_level = level
-    runner.dump_config()
+    runner = _Runner.from_cfg(cfg)
+    level = runner.cfg.get("log_level", "INFO")
     runner.logger.setLevel(level)
     for handler in sorted(runner.logger.handlers, key=lambda handler: not isinstance(handler, logging.FileHandler)):
         if isinstance(handler, logging.FileHandler):
@@ -33,3 +30,13 @@ def build_runner(cfg: Config) -> Runner:
         f"seed {runner.seed}, {runner.work_dir}"
     )
     return runner
+
+
+class _Runner(Runner):
+    """Logs warnings only until it is built, and leaves versions and config to `build_runner`."""
+
+    def build_logger(self, log_level: str = "INFO", **arguments):
+        return super().build_logger("WARNING", **arguments)
+
+    def _log_env(self, env_cfg: dict) -> None:
+        pass

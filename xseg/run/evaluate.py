@@ -157,7 +157,8 @@ def set_up(cfg: Config, out: Path, launcher: str) -> None:
     cfg.weights = None
     for key in [key for key in cfg if key.startswith(("train_", "val_"))]:
         cfg[key] = None
-    cfg.optim_wrapper = cfg.param_scheduler = cfg.visualizer = None
+    cfg.optim_wrapper = cfg.param_scheduler = None
+    cfg.visualizer = dict(type="Curves", vis_backends=[dict(type="LocalVisBackend")])
     cfg.test_cfg = {}  # mmengine's TestLoop
     cfg.custom_hooks, cfg.load_from, cfg.resume, cfg.launcher = [], None, False, launcher
     cfg.work_dir, cfg.experiment_name = str(out / "log"), f"eval-{time.time_ns()}"
