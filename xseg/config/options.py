@@ -41,8 +41,7 @@ def set_backbone(cfg: Config, text: str) -> None:
     old = model.backbone
     library, colon, name = text.partition(":")
     new, trunk = _adapter(library, name) if colon else _trunk(text, pretrained="load_from" in cfg)
-    accepted = arguments(resolve(new["type"]))
-    new |= {key: old[key] for key in KEPT if key in old and (accepted is None or key in accepted)}
+    new = in_place_of(old, new)
     momentum = old.get("bn_momentum")
     if momentum is not None and "bn_momentum" not in new and model.head.get("bn_momentum") == momentum:
         del model.head["bn_momentum"]  # belongs to the recipe of the Xceptions
@@ -51,6 +50,12 @@ def set_backbone(cfg: Config, text: str) -> None:
     cfg.model.backbone = new
     if cfg.pop("load_from", None) and trunk:
         cfg.load_from = trunk
+
+
+def in_place_of(old: dict, new: dict) -> dict:
+    """The arguments of a new backbone, with those of the old one that belong to the task, as far as it takes them."""
+    accepted = arguments(resolve(new["type"]))
+    return new | {key: old[key] for key in KEPT if key in old and (accepted is None or key in accepted)}
 
 
 def set_schedule(cfg: Config, name: str) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from xseg.data.formats import Catalog
 from xseg.data.formats.catalog import MASKS, NOUNS, OUTLINES, TASKS
 from xseg.plan.fingerprint import Fingerprint
+from xseg.plan.trunks import fitted, trunk_of
 
 HANDED = ("left", "right", "links", "rechts", "gauche", "droite")
 BASES = {  # task -> shipped config, class of its data set
@@ -118,7 +119,8 @@ def _segmentation(made: Recipe, catalog: Catalog, facts: Fingerprint, choices: C
             "image scale", scale, f"a shorter edge of {facts.short_edge[1]} pixels is more than a CPU needs to see"
         )
     made.batch_size = 8
-    balanced = facts.imbalance > 5 and catalog.kind in (MASKS, OUTLINES)
+    trained = choices.load_from is not None  # balanced weights overshoot where the trunk knows photographs already
+    balanced = facts.imbalance > 5 and catalog.kind in (MASKS, OUTLINES) and not trained
     crossed = dict(type="CrossEntropy", **(dict(class_weights="balanced") if balanced else {}))
     made.settings["model.losses"] = [crossed, dict(type="Dice", weight=0.5)]
     made.say(
@@ -198,10 +200,17 @@ def _flips(made: Recipe, classes: Sequence[str]) -> None:
 def _trunk(made: Recipe, choices: Choices) -> None:
     made.backbone, made.load_from = choices.backbone, choices.load_from
     if choices.load_from:
-        made.backbone = choices.backbone or "xception"
+        trunk = fitted(trunk_of(choices.load_from), made.base)
+        if not choices.backbone:
+            made.settings["model.backbone"] = dict(_delete_=True, **trunk)
         made.lr = 1e-3
         made.settings["optim_wrapper.paramwise_cfg"] = dict(backbone_lr_mult=0.3)
-        made.say("backbone", made.backbone, f"starts from {choices.load_from}")
+        made.say("backbone", choices.backbone or _named(trunk), f"starts from {choices.load_from}")
+        made.say("BatchNorm", "of the trunk frozen", "batches are small, and its statistics are those of many images")
+        if trunk.get("width", 1) >= 0.5:
+            made.batch_size = min(made.batch_size, 4)
+            if made.task == "segmentation":
+                made.settings["model.head"] = dict(channels=128, low_channels=48)
         made.say("learning rate", "0.001, trunk 0.0003", "a trained trunk needs smaller steps")
     elif choices.backbone:
         made.say("backbone", choices.backbone, "as you say, from scratch")
@@ -209,6 +218,11 @@ def _trunk(made: Recipe, choices: Choices) -> None:
     else:
         made.say("backbone", "quarter-width Xception", "from scratch; no trained trunk was given (--load-from)")
         made.say("learning rate", made.lr, "AdamW from scratch, warm-up and poly decay")
+
+
+def _named(trunk: dict) -> str:
+    """A backbone's name and what it is built from, for people."""
+    return trunk["type"] + "".join(f", {key} {trunk[key]}" for key in ("depth", "width", "name") if key in trunk)
 
 
 def _crop(edge: int, largest: int) -> int:

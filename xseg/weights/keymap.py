@@ -6,7 +6,7 @@ import itertools
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class KeyMap:
         aliases: (pattern, replacement) for names of the source, where its files differ in spelling.
         ignored: pattern of names that are not weights of the network.
         tensorflow: arrays have TensorFlow's layout: kernels HWIO, depthwise [h, w, C, 1], dense [in, out].
+        backbone: the config of the backbone that the weights need; empty if one map is for several.
     """
 
     source: str
@@ -40,6 +41,7 @@ class KeyMap:
     aliases: Sequence[tuple[str, str]] = ()
     ignored: str = r"(.*\.)?num_batches_tracked"
     tensorflow: bool = False
+    backbone: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self):
         assert len(set(self.table.values())) == len(self.table), f"{self.source}: two of our parameters share a name"

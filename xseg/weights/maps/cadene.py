@@ -39,6 +39,7 @@ MAPS = [
             linear={"weight": "weight", "bias": "bias"},
         ),
         bn_eps={"backbone": 1e-5},
+        backbone=dict(type="Xception", bn_eps=1e-5),
         aliases=[(r"^last_linear\.", "fc.")],
     )
 ]

@@ -34,5 +34,6 @@ MAPS = [
         bn_eps={"backbone": 1e-3},
         ignored=r"(top_level_model_weights|optimizer_weights)/.*",
         tensorflow=True,
+        backbone=dict(type="Xception", pool_padding="tensorflow"),
     )
 ]

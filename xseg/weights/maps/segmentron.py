@@ -25,6 +25,7 @@ MAPS = [
             linear={"weight": "weight", "bias": "bias"},
         ),
         bn_eps={"backbone": 1e-3},
+        backbone=dict(type="AlignedXception", depth=65),
         aliases=[(r"^encoder\.", "")],
     )
 ]

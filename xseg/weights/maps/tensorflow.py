@@ -79,6 +79,7 @@ def key_map(depth: int, dense_cell: bool) -> KeyMap:
         bn_eps={"backbone": 1e-3, "head": 1e-5},
         ignored=r"global_step|.*/(Momentum|ExponentialMovingAverage|Adam(_1)?|RMSProp(_1)?)|_CHECKPOINTABLE_OBJECT_GRAPH",
         tensorflow=True,
+        backbone=dict(type="AlignedXception", depth=depth),
     )
 
 
