@@ -47,7 +47,8 @@ def test_a_folder_becomes_a_model_and_its_plan_repeats_it(folder, task, tmp_path
     assert len((work_dir / "plan" / "plan.py").read_text().splitlines()) < 60
     again = xseg.train(work_dir / "plan" / "plan.py", work_dir=tmp_path / "again")
     first = read_checkpoint(work_dir / "iter_3.pth")["state_dict"]
-    assert again.iter == 3 and all(torch.equal(first[key], value) for key, value in again.model.state_dict().items())
+    second = read_checkpoint(tmp_path / "again" / "iter_3.pth")["state_dict"]
+    assert again.iter == 3 and all(torch.equal(second[key], value) for key, value in first.items())
     result = xseg.load(work_dir).predict(folder / "0.png")
     assert result.image.shape == (72, 96, 3)
 

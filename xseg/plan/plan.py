@@ -19,6 +19,7 @@ from xseg.plan.timing import Pace, pace
 
 START_SECONDS = 8.0  # until the first step, and for checkpoints
 VALIDATION_SHARE = 0.12  # of the time, at most
+AVERAGED = 10  # over max_iters: momentum of the moving average of weights, which spans about a tenth of the training
 
 
 @dataclass
@@ -120,6 +121,7 @@ def _set_length(plan: Plan, choices: Choices) -> None:
     plan.val_interval = max(1, -(-plan.max_iters // count))
     made.say("validations", count, f"at most {VALIDATION_SHARE:.0%} of the time; the best checkpoint is kept")
     made.say("batch size", made.batch_size, "of the recipe") if not choices.batch_size else None
+    made.say("weights", "moving average", "over about a tenth of the training; single steps of small batches are noisy")
     made.say("precision", plan.pace.dtype, "the faster one of a few steps")
 
 
@@ -140,6 +142,7 @@ def config_text(plan: Plan) -> str:
     _put(settings, "default_hooks.checkpoint.interval", plan.val_interval)
     if plan.deadline:
         _put(settings, "default_hooks.deadline", dict(type="DeadlineHook", **plan.deadline))
+    _put(settings, "default_hooks.ema", _averaging(plan.max_iters))
     if plan.pace.dtype != "fp32":
         settings.setdefault("optim_wrapper", {}).update(type="XsegAmpOptimWrapper", dtype=plan.pace.dtype)
     for loader, split, transforms in (
@@ -161,6 +164,11 @@ def config_text(plan: Plan) -> str:
 def _title(plan: Plan) -> str:
     task, name = plan.recipe.task.capitalize(), plan.catalog.root.resolve().name
     return f"{task} of {len(plan.catalog.classes)} classes: {name}, {plan.facts.num_images} images."
+
+
+def _averaging(max_iters: int) -> dict:
+    """A moving average of the weights, and of the statistics that belong to them."""
+    return dict(type="EMAHook", momentum=round(min(0.5, AVERAGED / max_iters), 5), update_buffers=True)
 
 
 def _put(settings: dict, dotted: str, value: object) -> None:
