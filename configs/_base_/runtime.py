@@ -18,6 +18,7 @@ from xseg.engine import (
     StepSeedHook,
     StopOnNanHook,
     StopOnSignalHook,
+    ThreadsHook,
     ThroughputHook,
 )
 
@@ -42,6 +43,7 @@ custom_hooks = [
     dict(type=ThroughputHook),
     dict(type=PlainCheckpointHook),
     dict(type=StopOnSignalHook),
+    dict(type=ThreadsHook),
 ]
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=50)
 log_level = "INFO"

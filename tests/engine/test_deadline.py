@@ -1,29 +1,42 @@
 """Trainings that end when their time ends."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from toy import toy_config
 
-from xseg.engine import DeadlineHook, read_checkpoint
+from xseg.engine import DeadlineHook, deadline, read_checkpoint
 from xseg.run.train import train
+
+
+class Clock(Hook):
+    """A clock on which an iteration takes a second and a validation five."""
+
+    def __init__(self, deadline_module, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(deadline_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.now += 1
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.now += 5
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes by a fixed step at each look, so that no test depends on the machine."""
-    now = [0.0]
-
-    def monotonic():
-        now[0] += 1.0
-        return now[0]
-
-    monkeypatch.setattr("xseg.engine.deadline.time.monotonic", monotonic)
-    return now
+    hook = Clock(deadline, monkeypatch)
+    register = Runner.register_custom_hooks
+    monkeypatch.setattr(Runner, "register_custom_hooks", lambda self, hooks: register(self, [*(hooks or ()), hook]))
+    return hook
 
 
-def config(max_iters, **deadline):
+def config(max_iters, **arguments):
     cfg = toy_config(max_iters)
-    cfg.default_hooks.deadline = dict(type="DeadlineHook", **deadline)
+    cfg.default_hooks.deadline = dict(type="DeadlineHook", **arguments)
     cfg.train_cfg.val_interval = max_iters
     cfg.default_hooks.checkpoint.interval = max_iters
     return cfg
@@ -34,10 +47,10 @@ def rates(runner):
 
 
 def test_a_slow_machine_trains_less_and_its_rate_still_falls_to_the_end(tmp_path, clock):
-    """Looks at the clock cost a second each; a third of the iterations fits. The rate still falls to its end."""
+    """60 of 200 iterations fit. The rate still falls to its end."""
     runner = train(config(200, minutes=1.0), work_dir=tmp_path / "a")
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, DeadlineHook))
-    assert hook.changes and runner.iter == hook.changes[-1][1] != 200
+    assert hook.changes and runner.iter == hook.changes[-1][1] and 50 < runner.iter <= 60
     whole = train(toy_config(runner.iter), work_dir=tmp_path / "b")
     assert max(rates(runner)) == pytest.approx(max(rates(whole)), rel=1.0) and max(rates(runner)) < 2e-3
 
@@ -58,3 +71,16 @@ def test_without_minutes_nothing_changes(tmp_path, clock):
     assert runner.iter == 25
     with pytest.raises(ValueError, match="minutes must be above 0"):
         DeadlineHook(minutes=0)
+
+
+@pytest.mark.parametrize("arguments", [dict(validation=10.0), dict(validation=2.5, step=0.25)])
+def test_time_is_kept_for_what_follows(tmp_path, clock, arguments):
+    """20 seconds of 60 for two validations; where an iteration takes four times as long as planned, they do too."""
+    runner = train(config(200, minutes=1.0, after=1.0, **arguments), work_dir=tmp_path)
+    assert 35 <= runner.iter <= 41
+
+
+def test_a_run_without_validations_keeps_no_time_for_them(tmp_path, clock):
+    cfg = config(200, minutes=1.0, validation=30.0)
+    cfg.train_cfg.val_begin = 10**9
+    assert 55 <= train(cfg, work_dir=tmp_path).iter <= 60

@@ -5,6 +5,8 @@ from xseg.cli.options import (
     add_deploy_argument,
     add_import_argument,
     add_launcher_argument,
+    add_threads_argument,
+    fix_threads,
     import_own,
     read_config,
 )
@@ -23,6 +25,7 @@ def add(commands) -> None:
         "--out", metavar="DIR", help="folder for numbers and pictures (default: eval/ beside the weights)"
     )
     command.add_argument("--worst", type=int, default=8, metavar="N", help="draw the N worst images (default: 8)")
+    add_threads_argument(command)
     add_launcher_argument(command)
     command.add_argument("--panoptic", action="store_true", help="also panoptic quality; needs a model with both heads")
     add_deploy_argument(command)
@@ -33,6 +36,7 @@ def add(commands) -> None:
 def run(arguments) -> int:
     from xseg.run.evaluate import evaluate
 
+    fix_threads(arguments)
     import_own(arguments)
     report = evaluate(
         read_config(arguments),

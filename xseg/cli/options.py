@@ -54,6 +54,23 @@ def add_launcher_argument(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_threads_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of the CPU (default: OMP_NUM_THREADS, otherwise chosen by timing while the command runs)",
+    )
+
+
+def fix_threads(arguments) -> None:
+    """Use the number of threads of --threads, if it is given."""
+    if arguments.threads is not None:
+        from xseg.engine import set_threads
+
+        set_threads(arguments.threads)
+
+
 def add_deploy_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--deploy",

@@ -1,6 +1,12 @@
 """`xseg predict`: predict images and write the results as files."""
 
-from xseg.cli.options import add_deploy_argument, add_import_argument, import_own
+from xseg.cli.options import (
+    add_deploy_argument,
+    add_import_argument,
+    add_threads_argument,
+    fix_threads,
+    import_own,
+)
 
 
 def add(commands) -> None:
@@ -21,6 +27,7 @@ def add(commands) -> None:
     command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the prediction of the mirrored image")
     add_save_arguments(command)
+    add_threads_argument(command)
     add_deploy_argument(command)
     add_import_argument(command)
     command.set_defaults(run=run)
@@ -41,6 +48,7 @@ def run(arguments) -> int:
     from xseg.run.load import load
     from xseg.run.predict import find_images, predict
 
+    fix_threads(arguments)
     options = {name: getattr(arguments, name) for name in ("tolerance", "min_area", "score")}
     options = {name: value for name, value in options.items() if value is not None}
     if options and not arguments.save:

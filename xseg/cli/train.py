@@ -1,7 +1,13 @@
 """`xseg train`: train a model from a config."""
 
 from xseg.cli.fit import MINUTES, add_data_arguments, choices_of, given_data_options, is_data, split_options
-from xseg.cli.options import add_config_arguments, add_launcher_argument, read_config
+from xseg.cli.options import (
+    add_config_arguments,
+    add_launcher_argument,
+    add_threads_argument,
+    fix_threads,
+    read_config,
+)
 
 
 def add(commands) -> None:
@@ -31,6 +37,7 @@ def add(commands) -> None:
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision; without a value bf16"
     )
     command.add_argument("--seed", type=int, metavar="N", help="seed of weights, order and augmentation")
+    add_threads_argument(command)
     add_launcher_argument(command)
     command.add_argument(
         "--dry-run",
@@ -43,6 +50,7 @@ def add(commands) -> None:
 
 
 def run(arguments) -> int:
+    fix_threads(arguments)
     if is_data(arguments.config):
         return run_data(arguments)
     if unused := given_data_options(arguments) + (["--export"] if arguments.export else []):

@@ -16,6 +16,7 @@ from .memory import free_memory, keep_freed_memory
 from .optim import AmpOptimWrapper, ParamGroups
 from .sampler import EvalSampler, TrainSampler, repeat_factors
 from .saving import AtomicBackend, PlainCheckpointHook, plain_model_config
+from .threads import Threads, ThreadsHook, are_fixed, set_threads
 
 __all__ = [
     "AmpOptimWrapper",
@@ -31,9 +32,12 @@ __all__ = [
     "StepSeedHook",
     "StopOnNanHook",
     "StopOnSignalHook",
+    "Threads",
+    "ThreadsHook",
     "ThroughputHook",
     "TrainLoop",
     "TrainSampler",
+    "are_fixed",
     "checksum",
     "find_resumable",
     "free_memory",
@@ -43,4 +47,5 @@ __all__ = [
     "plain_model_config",
     "read_checkpoint",
     "repeat_factors",
+    "set_threads",
 ]

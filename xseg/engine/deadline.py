@@ -24,23 +24,32 @@ class DeadlineHook(Hook):
     repeated exactly.
 
     Args:
-        minutes: for training with its validations; None changes nothing but what `changes` says.
+        minutes: for training with its validations and what comes after; None changes nothing but what `changes` says.
         validation: seconds that a validation is expected to take, until one was measured.
+        step: seconds that an iteration was expected to take; on a busier machine validations take longer too.
+        after: time of the evaluation that follows the training, in validations.
         changes: [(iteration, max_iters), …] of a run that is repeated. They replace the clock.
     """
 
     priority = "LOW"  # behind the hooks that count the iteration
 
-    def __init__(self, minutes: float | None = None, validation: float = 0.0, changes: Sequence[Sequence[int]] = ()):
+    def __init__(
+        self,
+        minutes: float | None = None,
+        validation: float = 0.0,
+        step: float | None = None,
+        after: float = 0.0,
+        changes: Sequence[Sequence[int]] = (),
+    ):
         if minutes is not None and minutes <= 0:
             raise ValueError(f"minutes must be above 0, got {minutes}")
-        self.minutes, self.validation = minutes, validation
+        self.minutes, self.validation, self.step, self.after = minutes, validation, step, after
         self.replayed = {int(at): int(length) for at, length in changes}
         self.changes: list[tuple[int, int]] = []
 
     def before_train(self, runner) -> None:
         self._start = time.monotonic()
-        self._longest_validation, self._next, self._mark = self.validation, FIRST_CHECK, None
+        self._longest_validation, self._next, self._mark = None, FIRST_CHECK, None
         for at, length in runner.message_hub.runtime_info.get("deadline_changes", ()):
             self.changes.append((at, length))
         if self.changes:  # a resumed run; the schedulers have resumed their own state
@@ -51,7 +60,7 @@ class DeadlineHook(Hook):
 
     def after_val(self, runner) -> None:
         took = time.monotonic() - self._val_start
-        self._longest_validation = max(self._longest_validation, took)
+        self._longest_validation = max(self._longest_validation or 0.0, took)
         self._mark = None
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
@@ -75,8 +84,11 @@ class DeadlineHook(Hook):
         seconds_per_iteration = (now - self._mark[1]) / (done - self._mark[0])
         left = 60 * self.minutes - (now - self._start)
         loop = runner.train_loop
-        validations = 1 + max(0, (loop.max_iters - 1) // loop.val_interval - done // loop.val_interval)
-        left -= validations * self._longest_validation if runner.val_loop is not None else 0
+        validations = 0
+        if runner.val_loop is not None and loop.val_begin <= loop.max_iters:
+            validations = 1 + max(0, (loop.max_iters - 1) // loop.val_interval - done // loop.val_interval)
+        slower = max(1.0, seconds_per_iteration / self.step) if self.step else 1.0
+        left -= (validations + self.after) * (self._longest_validation or self.validation * slower)
         length = [max(done + 1, done + int(left / seconds_per_iteration))]
         if is_distributed():
             broadcast_object_list(length)  # all ranks end together

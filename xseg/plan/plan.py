@@ -19,6 +19,7 @@ from xseg.plan.timing import Pace, pace
 
 START_SECONDS = 8.0  # until the first step, and for checkpoints
 VALIDATION_SHARE = 0.12  # of the time, at most
+NEVER = 10**9  # iterations
 AVERAGED = 10  # over max_iters: momentum of the moving average of weights, which spans about a tenth of the training
 
 
@@ -105,7 +106,7 @@ def _set_length(plan: Plan, choices: Choices) -> None:
     """Iterations and validations that fit into the time, or the epochs that were asked for."""
     made, num_train, num_val = plan.recipe, len(plan.splits.ids["train"]), len(plan.splits.ids["val"])
     plan.seconds_validation = 2 + num_val * plan.pace.image
-    seconds = 60 * plan.minutes - START_SECONDS - 2 * plan.seconds_validation  # the last one and the evaluation
+    seconds = 60 * plan.minutes - START_SECONDS - 1.5 * plan.seconds_validation  # the evaluation
     if choices.epochs:
         plan.max_iters = max(1, round(choices.epochs * num_train / made.batch_size))
         made.say("iterations", plan.max_iters, f"{choices.epochs:g} epochs, as you say")
@@ -117,9 +118,15 @@ def _set_length(plan: Plan, choices: Choices) -> None:
         why = f"{plan.minutes:g} minutes at {plan.pace.step:.2f} s a step, {plan.seconds_validation:.0f} s a validation"
         made.say("iterations", plan.max_iters, f"{why}: {epochs:.0f} epochs")
     total = plan.max_iters * plan.pace.step
-    count = max(1, min(6, int(VALIDATION_SHARE * total / plan.seconds_validation) + 1))
-    plan.val_interval = max(1, -(-plan.max_iters // count))
-    made.say("validations", count, f"at most {VALIDATION_SHARE:.0%} of the time; the best checkpoint is kept")
+    count = min(6, int(VALIDATION_SHARE * total / plan.seconds_validation))
+    plan.val_interval = max(1, -(-plan.max_iters // max(1, count)))
+    if count or choices.epochs:
+        made.say(
+            "validations", max(1, count), f"at most {VALIDATION_SHARE:.0%} of the time; the best checkpoint is kept"
+        )
+    else:
+        made.settings["train_cfg.val_begin"] = NEVER
+        made.say("validations", "none", "they would take more than an eighth of the time; the last weights are kept")
     made.say("batch size", made.batch_size, "of the recipe") if not choices.batch_size else None
     made.say("weights", "moving average", "over about a tenth of the training; single steps of small batches are noisy")
     made.say("precision", plan.pace.dtype, "the faster one of a few steps")

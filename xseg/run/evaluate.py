@@ -160,7 +160,7 @@ def set_up(cfg: Config, out: Path, launcher: str) -> None:
     cfg.optim_wrapper = cfg.param_scheduler = None
     cfg.visualizer = dict(type="Curves", vis_backends=[dict(type="LocalVisBackend")])
     cfg.test_cfg = {}  # mmengine's TestLoop
-    cfg.custom_hooks, cfg.load_from, cfg.resume, cfg.launcher = [], None, False, launcher
+    cfg.custom_hooks, cfg.load_from, cfg.resume, cfg.launcher = [dict(type="ThreadsHook")], None, False, launcher
     cfg.work_dir, cfg.experiment_name = str(out / "log"), f"eval-{time.time_ns()}"
 
 

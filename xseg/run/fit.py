@@ -17,6 +17,9 @@ from xseg.plan.fingerprint import fingerprint
 from xseg.run.evaluate import Report, evaluate
 from xseg.run.train import train
 
+EVALUATION = 1.5  # time of the evaluation at the end with its pictures, in validations
+END_SECONDS = 5.0  # to load the checkpoint and to write reports
+
 
 def fit(
     data: str | os.PathLike,
@@ -89,9 +92,14 @@ def fit_once(
     start = time.monotonic() if start is None else start
     plan = make_plan(catalog, minutes, work_dir / "plan", splits=splits, **given)
     show(plan)
-    left = 60 * minutes - (time.monotonic() - start) - 1.5 * plan.seconds_validation - 3  # for the evaluation
     if not (given["choices"] and given["choices"].epochs):
-        plan.deadline = dict(minutes=round(max(left, 10) / 60, 3), validation=round(plan.seconds_validation, 1))
+        left = max(60 * minutes - (time.monotonic() - start) - END_SECONDS, 10)
+        plan.deadline = dict(
+            minutes=round(left / 60, 3),
+            validation=round(plan.seconds_validation, 1),
+            step=round(plan.pace.step, 3),
+            after=EVALUATION,
+        )
     path = plan.write()
     runner = train(path, work_dir=work_dir, launcher=run["launcher"], seed=run["seed"], overwrite=run["overwrite"])
     plan.deadline = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from xseg.data.read.images import read_image
-from xseg.engine import keep_freed_memory
+from xseg.engine import Threads, are_fixed, keep_freed_memory
 from xseg.run.annotations import Saving
 
 AT_ONCE = 4  # limit of images read ahead, and of results that are still being written
@@ -75,6 +75,8 @@ def predict(
     names, files = output_names(images), image_files(images)
     writing: deque[Future] = deque()
     written = []
+    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
+    threads = Threads() if on_cpu and not are_fixed() else None
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for path, name, file, reading in zip(images, names, files, _read_ahead(pool, images), strict=True):
             try:
@@ -85,6 +87,8 @@ def predict(
                 yield f"{path}: failed: {error}"
                 continue
             seconds = time.perf_counter() - start
+            if threads:
+                threads.done(result.image.shape[0] * result.image.shape[1])
             if saving:
                 writing.append(pool.submit(saving.write_image, result, name, file, path, out))
             else:
