@@ -1,12 +1,10 @@
-"""The original Xception as an ImageNet classifier with Keras' weights.
-xseg eval imagenet/xception --data-root IMAGENET
-Photographs: xseg predict xception_keras IMAGE… --config imagenet/xception
+"""The original Xception as an ImageNet classifier with Keras' weights, for prediction.
+xseg predict xception_keras IMAGE… --config imagenet/xception
 Result: not measured; published top-1 79.0 (arXiv:1610.02357)."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.imagenet import *
     from .._base_.runtime import *
 
 from backbones import Xception

@@ -1,12 +1,10 @@
-"""Xception-41 as an ImageNet classifier with TensorFlow's weights.
-xseg eval imagenet/xception41 --data-root IMAGENET
-Photographs: xseg predict xception41_imagenet IMAGE… --config imagenet/xception41
+"""Xception-41 as an ImageNet classifier with TensorFlow's weights, for prediction.
+xseg predict xception41_imagenet IMAGE… --config imagenet/xception41
 Result: not measured; timm publishes top-1 78.55 for `timm:xception41.tf_in1k`, the same weights."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.imagenet import *
     from .._base_.runtime import *
 
 from backbones import AlignedXception

@@ -1,12 +1,10 @@
-"""Xception-65 as an ImageNet classifier with TensorFlow's weights.
-xseg eval imagenet/xception65 --data-root IMAGENET
-Photographs: xseg predict xception65_imagenet IMAGE… --config imagenet/xception65
+"""Xception-65 as an ImageNet classifier with TensorFlow's weights, for prediction.
+xseg predict xception65_imagenet IMAGE… --config imagenet/xception65
 Result: not measured; timm publishes top-1 79.56 for `timm:xception65.tf_in1k`, the same weights."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.imagenet import *
     from .._base_.runtime import *
 
 from backbones import AlignedXception

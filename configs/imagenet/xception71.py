@@ -1,12 +1,10 @@
-"""Xception-71 as an ImageNet classifier with TensorFlow's weights.
-xseg eval imagenet/xception71 --data-root IMAGENET
-Photographs: xseg predict xception71_imagenet IMAGE… --config imagenet/xception71
+"""Xception-71 as an ImageNet classifier with TensorFlow's weights, for prediction.
+xseg predict xception71_imagenet IMAGE… --config imagenet/xception71
 Result: not measured; timm publishes top-1 79.92 for `timm:xception71.tf_in1k`, the same weights."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.imagenet import *
     from .._base_.runtime import *
 
 from backbones import AlignedXception

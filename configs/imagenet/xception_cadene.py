@@ -1,12 +1,10 @@
-"""The original Xception as an ImageNet classifier with Cadene's weights.
-xseg eval imagenet/xception_cadene --data-root IMAGENET
-Photographs: xseg predict xception_cadene IMAGE… --config imagenet/xception_cadene
+"""The original Xception as an ImageNet classifier with Cadene's weights, for prediction.
+xseg predict xception_cadene IMAGE… --config imagenet/xception_cadene
 Result: not measured; published top-1 78.89 (pretrained-models.pytorch)."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.imagenet import *
     from .._base_.runtime import *
 
 from backbones import Xception

@@ -116,8 +116,10 @@ def test_a_new_config_equals_the_command_line(options, tmp_path, monkeypatch, ca
     assert main(["config", "new", "my own.py", "--from", base, *flags]) == 0
     path = tmp_path / "my own.py"
     assert len(path.read_text().splitlines()) <= 15
-    task = "eval" if base.endswith("eval") or base == "imagenet/xception65" else "train"
+    task = "eval" if base.endswith("eval") else "train"
     command = f"xseg {task} 'my own.py'"
+    if base == "imagenet/xception65":
+        command = "xseg predict xception65_imagenet IMAGE… --config 'my own.py'"
     assert command in capsys.readouterr().out and command in path.read_text()
     (tmp_path / "elsewhere").mkdir()
     expected = load_config(**{("config" if key == "base" else key): value for key, value in options.items()})

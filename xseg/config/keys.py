@@ -40,16 +40,7 @@ RUNNER_KEYS = {  # keys that the Runner reads from the config; they are not its 
 OUR_KEYS = {"weights"}  # loaded by `xseg.load(config)` and `xseg eval CONFIG` if no weights are named
 SECTIONS = {  # dicts without a `type` -> their keys
     "auto_scale_lr": {"base_batch_size", "enable"},
-    "default_hooks": {
-        "runtime_info",
-        "timer",
-        "sampler_seed",
-        "logger",
-        "param_scheduler",
-        "checkpoint",
-        "deadline",
-        "ema",
-    },
+    "default_hooks": {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "deadline"},
     "env_cfg": {"cudnn_benchmark", "dist_cfg", "mp_cfg", "resource_limit"},
     "env_cfg.mp_cfg": {"mp_start_method", "opencv_num_threads"},
     "env_cfg.dist_cfg": {"backend", "init_backend", "init_method", "port", "timeout"},

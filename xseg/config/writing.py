@@ -59,4 +59,8 @@ def write_config(
 
 
 def _command(cfg: Config, path: str) -> str:
-    return f"xseg {'train' if cfg.get('train_cfg') else 'eval'} {path}"
+    if cfg.get("train_cfg"):
+        return f"xseg train {path}"
+    if cfg.get("val_dataloader"):
+        return f"xseg eval {path}"
+    return f"xseg predict {cfg.get('weights', 'WEIGHTS')} IMAGE… --config {path}"

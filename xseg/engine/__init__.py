@@ -16,7 +16,7 @@ from .memory import free_memory, keep_freed_memory
 from .optim import AmpOptimWrapper, ParamGroups
 from .sampler import EvalSampler, TrainSampler, repeat_factors
 from .saving import AtomicBackend, PlainCheckpointHook, plain_model_config
-from .threads import Threads, ThreadsHook, are_fixed, set_threads
+from .threads import Threads, ThreadsHook, are_fixed, may_choose, set_threads
 
 __all__ = [
     "AmpOptimWrapper",
@@ -44,6 +44,7 @@ __all__ = [
     "keep_freed_memory",
     "latest_checkpoints",
     "load_strict",
+    "may_choose",
     "plain_model_config",
     "read_checkpoint",
     "repeat_factors",

@@ -133,7 +133,7 @@ def settings_of(config: Mapping) -> dict[str, object]:
     for key in SETTINGS:
         if config.get(key) is not None:
             _flatten(config[key], key, settings)
-    for hook in [*(config.get("custom_hooks") or ()), *(config.get("default_hooks") or {}).values()]:
+    for hook in config.get("custom_hooks") or ():
         if isinstance(hook, Mapping) and issubclass(resolve(hook.get("type")) or object, EMAHook):
             _flatten(hook, "EMAHook", settings)  # the only hook that holds weights
     return settings

@@ -23,6 +23,12 @@ def are_fixed() -> bool:
     return any(os.environ.get(name) for name in FIXED_BY)
 
 
+def may_choose(model: object) -> bool:
+    """Whether a model computes with PyTorch's threads on a CPU, and nobody has set their number."""
+    parameters = list(model.parameters()) if hasattr(model, "parameters") else []  # other engines have none
+    return bool(parameters) and all(item.device.type == "cpu" for item in parameters) and not are_fixed()
+
+
 def set_threads(count: int) -> None:
     """Compute with so many threads, also in processes that this one starts; nothing else chooses them then."""
     if count < 1:
@@ -151,8 +157,7 @@ class ThreadsHook(Hook):
         self.threads: Threads | None = None
 
     def before_run(self, runner) -> None:
-        on_cpu = next(runner.model.parameters()).device.type == "cpu"
-        self.threads = Threads() if on_cpu and not are_fixed() and runner.world_size == 1 else None
+        self.threads = Threads() if runner.world_size == 1 and may_choose(runner.model) else None
 
     def after_run(self, runner) -> None:
         if self.threads:

@@ -20,7 +20,6 @@ from xseg.plan.timing import Pace, pace
 START_SECONDS = 8.0  # until the first step, and for checkpoints
 VALIDATION_SHARE = 0.12  # of the time, at most
 NEVER = 10**9  # iterations
-AVERAGED = 10  # over max_iters: momentum of the moving average of weights, which spans about a tenth of the training
 
 
 @dataclass
@@ -128,7 +127,6 @@ def _set_length(plan: Plan, choices: Choices) -> None:
         made.settings["train_cfg.val_begin"] = NEVER
         made.say("validations", "none", "they would take more than an eighth of the time; the last weights are kept")
     made.say("batch size", made.batch_size, "of the recipe") if not choices.batch_size else None
-    made.say("weights", "moving average", "over about a tenth of the training; single steps of small batches are noisy")
     made.say("precision", plan.pace.dtype, "the faster one of a few steps")
 
 
@@ -149,7 +147,6 @@ def config_text(plan: Plan) -> str:
     _put(settings, "default_hooks.checkpoint.interval", plan.val_interval)
     if plan.deadline:
         _put(settings, "default_hooks.deadline", dict(type="DeadlineHook", **plan.deadline))
-    _put(settings, "default_hooks.ema", _averaging(plan.max_iters))
     if plan.pace.dtype != "fp32":
         settings.setdefault("optim_wrapper", {}).update(type="XsegAmpOptimWrapper", dtype=plan.pace.dtype)
     for loader, split, transforms in (
@@ -171,11 +168,6 @@ def config_text(plan: Plan) -> str:
 def _title(plan: Plan) -> str:
     task, name = plan.recipe.task.capitalize(), plan.catalog.root.resolve().name
     return f"{task} of {len(plan.catalog.classes)} classes: {name}, {plan.facts.num_images} images."
-
-
-def _averaging(max_iters: int) -> dict:
-    """A moving average of the weights, and of the statistics that belong to them."""
-    return dict(type="EMAHook", momentum=round(min(0.5, AVERAGED / max_iters), 5), update_buffers=True)
 
 
 def _put(settings: dict, dotted: str, value: object) -> None:

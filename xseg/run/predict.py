@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from xseg.data.read.images import read_image
-from xseg.engine import Threads, are_fixed, keep_freed_memory
+from xseg.engine import Threads, keep_freed_memory, may_choose
 from xseg.run.annotations import Saving
 
 AT_ONCE = 4  # limit of images read ahead, and of results that are still being written
@@ -75,8 +75,7 @@ def predict(
     names, files = output_names(images), image_files(images)
     writing: deque[Future] = deque()
     written = []
-    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-    threads = Threads() if on_cpu and not are_fixed() else None
+    threads = Threads() if may_choose(model) else None
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for path, name, file, reading in zip(images, names, files, _read_ahead(pool, images), strict=True):
             try:

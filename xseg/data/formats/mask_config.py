@@ -76,7 +76,9 @@ def _configs(tree: Tree) -> Iterator[tuple[Path, dict]]:
 
 def _folders(part: object) -> tuple[str, str] | None:
     """The folders of images and of masks of a split."""
-    if isinstance(part, dict) and isinstance(part.get("images"), str) and isinstance(part.get("masks"), str):
+    if not isinstance(part, dict) or "annotations" in part:  # with annotations the masks are COCO's panoptic PNGs
+        return None
+    if isinstance(part.get("images"), str) and isinstance(part.get("masks"), str):
         return part["images"], part["masks"]
     return None
 
