@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+# Trainings would otherwise choose their threads by timing, and not repeat each other's bits.
+os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+
 # Triton kernels run on a GPU, or in an interpreter that must be on from the start of the process (see
 # tests/test_kernels.py).
 RUNS_KERNELS = torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"

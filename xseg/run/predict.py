@@ -87,7 +87,7 @@ def predict(
                 continue
             seconds = time.perf_counter() - start
             if threads:
-                threads.done(result.image.shape[0] * result.image.shape[1])
+                threads.done(image.shape[-2] * image.shape[-1])
             if saving:
                 writing.append(pool.submit(saving.write_image, result, name, file, path, out))
             else:
