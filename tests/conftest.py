@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-# Trainings would otherwise choose their threads by timing, and not repeat each other's bits.
+# Trainings would otherwise choose their threads by timing, and not repeat each other's bits. The processes of
+# `pytest -n 2` share the cores: one thread each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 # Triton kernels run on a GPU, or in an interpreter that must be on from the start of the process (see

@@ -158,7 +158,7 @@ def quickstart(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", ["README.md", "python.md"])
+@pytest.mark.parametrize("page", ["README.md", pytest.param("python.md", marks=pytest.mark.slow)])
 def test_python_code_runs(page, quickstart, monkeypatch):
     monkeypatch.chdir(quickstart)
     for block in (block for block in BLOCKS if block.page == page and block.language == "python"):
@@ -166,6 +166,7 @@ def test_python_code_runs(page, quickstart, monkeypatch):
     assert Path("out.png" if page == "README.md" else "comparison.png").is_file()
 
 
+@pytest.mark.slow
 def test_code_for_an_exported_file_runs(quickstart, monkeypatch, capsys):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)

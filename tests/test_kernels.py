@@ -77,6 +77,7 @@ def compiled_for_h100(kernel, args, options, file):
     return kernel.__name__, made["ptx"], said
 
 
+@pytest.mark.slow
 def test_compiled_for_a_gpu_nothing_is_spilled_and_loads_are_wide(launches, tmp_path):
     """Maps of 728 channels, as most of Xception's, in bfloat16."""
     pytest.importorskip("triton")

@@ -20,7 +20,6 @@ def test_the_packages_do_not_import_mmengine():
     ("package", "config"),
     [
         ("backbones", "type='AlignedXception', depth=41, width=0.125"),
-        ("backbones", "type='PreactXception', depth=41, width=0.125"),
         ("heads", "type='FCNHead', num_classes=3, in_channels=(8,), in_strides=(4,)"),
     ],
 )

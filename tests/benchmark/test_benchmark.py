@@ -106,6 +106,7 @@ def test_peak_of_a_run():
     assert peak_mib(lambda: kept.add_(1), "cpu") == pytest.approx(0, abs=8)
 
 
+@pytest.mark.slow
 def test_engines_run_in_their_own_processes():
     with pytest.raises(ValueError, match="the benchmark's process for nothing has ended; see its output above"):
         Process("nothing", partial(int, "no number"), (1, 3, 32, 32))

@@ -77,6 +77,7 @@ def test_predict_needs_only_the_checkpoint(trained, tmp_path, capsys):
     assert set(scores) == {"circle", "square", "triangle", "ring"} and sum(scores.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29547"]
     script = ["eval", "shapes/xception", f"{trained}/run", "--data-root", f"{trained}/shapes"]

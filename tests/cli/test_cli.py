@@ -270,6 +270,7 @@ def test_eval_under_torchrun_needs_its_launcher(trained, tmp_path, monkeypatch, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(trained, tmp_path):
     """Five images do not divide evenly between two processes; the confusion matrices are equal nevertheless."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"]

@@ -68,7 +68,10 @@ def test_an_unknown_dtype_is_wrong_usage():
     assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "auto"])
+SLOW = [pytest.param(backend, marks=pytest.mark.slow) for backend in ("openvino", "onnxruntime")]
+
+
+@pytest.mark.parametrize("backend", ["auto", *SLOW])
 def test_predict_on_an_engine(trained, tmp_path, backend):
     for package in ("onnx", "onnxscript", *({backend} - {"auto"})):
         pytest.importorskip(package)

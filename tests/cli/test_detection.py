@@ -51,6 +51,7 @@ def test_train_evaluate_predict(name, tmp_path, capsys):
     assert "for a Segmentor, this is a Detector" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_batches_of_one_orientation_follow_the_processes(tmp_path):
     """Two processes with batches of 2. Once configs stated the batch of one process, 16, and a step of 32 failed."""
     options = [*TINY, "train_dataloader.sampler.same_orientation=True"]

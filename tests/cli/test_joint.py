@@ -53,7 +53,7 @@ def test_train_evaluate_predict(tmp_path, capsys):
         assert len(list((out / kind).glob(f"*.{suffix}"))) == 10, kind
 
 
-@pytest.mark.parametrize("head", ["FCOS", "RetinaNet"])
+@pytest.mark.parametrize("head", ["FCOS", pytest.param("RetinaNet", marks=pytest.mark.slow)])
 def test_boxes_without_masks_have_no_panoptic_quality(head, tmp_path):
     """A joint model with another detection head than Mask R-CNN trains and evaluates, but refuses `panoptic`."""
     cfg = load_config("shapes/joint", data_root=tmp_path / "shapes")

@@ -128,6 +128,7 @@ main(["train", "quickstart", "--work-dir", "run", "--cfg-options", "train_cfg.ma
 """
 
 
+@pytest.mark.slow
 def test_a_training_says_so(tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", CODE], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("task", ["segmentation", "detection"])
+@pytest.mark.parametrize("task", ["segmentation", pytest.param("detection", marks=pytest.mark.slow)])
 def test_a_folder_becomes_a_model_and_its_plan_repeats_it(folder, task, tmp_path, capsys):
     before = sorted(path.name for path in folder.iterdir())
     work_dir = tmp_path / "run"

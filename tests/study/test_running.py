@@ -68,6 +68,7 @@ def test_finished_runs_are_not_trained_again(finished, capsys, monkeypatch):
     assert capsys.readouterr().out.count("(already finished)") == 4
 
 
+@pytest.mark.slow
 def test_a_stopped_study_continues_to_the_numbers_of_an_unbroken_one(finished, tmp_path, monkeypatch):
     """SIGTERM comes in the third step of the second run; then the same command runs again."""
     count = iter(range(1000))

@@ -55,7 +55,7 @@ def reference_checkpoint(file, prefix):
     ("file", "config", "largest"),
     [
         ("xception_65", "voc/deeplabv3plus_eval", 1e-5),
-        ("xception_71_dpc", "cityscapes/deeplabv3plus_dpc_eval", 1e-5),
+        pytest.param("xception_71_dpc", "cityscapes/deeplabv3plus_dpc_eval", 1e-5, marks=pytest.mark.slow),
     ],
 )
 def test_same_logits_as_tensorflow_deeplab(file, config, largest, tmp_path):
