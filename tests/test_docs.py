@@ -96,7 +96,7 @@ def test_the_readme_marks_the_commands_of_ci():
     marked = dict(re.findall(r"<!-- ci:(\w+) -->\n```\n(.*)\n```\n<!-- /ci -->", text))
     assert marked == {
         "quickstart": "pip install . && xseg train quickstart && xseg eval quickstart work_dirs/quickstart",
-        "test": 'pip install -e ".[test]" && pytest',
+        "test": 'pip install -e ".[test]" && pytest -n 2 --dist loadfile',
     }
 
 
