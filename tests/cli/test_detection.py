@@ -85,3 +85,22 @@ def test_cityscapes_as_downloaded(head, tmp_path, capsys):
         options += ["model.head.hidden=32", "model.head.mask_convs=1", "model.head.test_proposals=(50, 50)"]
     assert main(["train", f"{head}_xception65_cityscapes", "--data-root", f"{tmp_path}", "--dry-run", *options]) == 0
     assert "Dry run OK" in capsys.readouterr().out
+
+
+def test_windows_for_prediction_and_evaluation(tmp_path, capsys):
+    root = ["--data-root", f"{tmp_path}/shapes"]
+    assert main(["train", "shapes/fcos", *root, "--work-dir", f"{tmp_path}/run", *TINY]) == 0
+    numbers = {}
+    command = ["eval", "shapes/fcos", f"{tmp_path}/run", *root, *TINY, "model.selection.score_threshold=0.0"]
+    for name, options in {"plain": [], "one": ["--window", "128", "128"], "many": ["--window", "80", "80"]}.items():
+        assert main([*command, "--out", f"{tmp_path}/{name}", *options]) == 0
+        rows = json.loads((tmp_path / name / "results.bbox.json").read_text())
+        numbers[name] = sorted((row["image_id"], row["score"], *row["bbox"]) for row in rows)
+    np.testing.assert_allclose(numbers["plain"], numbers["one"], atol=1e-3)
+    assert not np.allclose(numbers["plain"], numbers["many"], atol=1e-3)
+    images = f"{tmp_path}/shapes/JPEGImages"
+    windows = ["--window", "80", "80", "--overlap", "0.4"]
+    assert main(["predict", f"{tmp_path}/run", images, "--out", f"{tmp_path}/out", *windows]) == 0
+    capsys.readouterr()
+    assert main(["predict", f"{tmp_path}/run", images, "--overlap", "0.4"]) == 1
+    assert "--overlap is of --window H W; add it" in capsys.readouterr().err

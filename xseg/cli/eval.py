@@ -6,9 +6,11 @@ from xseg.cli.options import (
     add_import_argument,
     add_launcher_argument,
     add_threads_argument,
+    add_window_arguments,
     fix_threads,
     import_own,
     read_config,
+    window_of,
 )
 
 
@@ -28,6 +30,7 @@ def add(commands) -> None:
     add_threads_argument(command)
     add_launcher_argument(command)
     command.add_argument("--panoptic", action="store_true", help="also panoptic quality; needs a model with both heads")
+    add_window_arguments(command)
     add_deploy_argument(command)
     add_import_argument(command)
     command.set_defaults(run=run)
@@ -47,6 +50,7 @@ def run(arguments) -> int:
         deploy=arguments.deploy,
         panoptic=arguments.panoptic,
         backend=arguments.backend,
+        windows=window_of(arguments),
     )
     report.print()
     return 0

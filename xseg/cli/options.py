@@ -71,6 +71,31 @@ def fix_threads(arguments) -> None:
         set_threads(arguments.threads)
 
 
+def add_window_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--window",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="predict in windows of H x W pixels: large images in little memory, small objects of large images",
+    )
+    command.add_argument(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help="of a window with the next (default: 0.33 for pixels, 0.2 for objects)",
+    )
+
+
+def window_of(arguments) -> dict | None:
+    """Arguments of `Model.set_windows`, or None without --window."""
+    if arguments.window is None:
+        if arguments.overlap is not None:
+            raise ValueError("--overlap is of --window H W; add it")
+        return None
+    return {"window_hw": arguments.window} | ({} if arguments.overlap is None else {"overlap": arguments.overlap})
+
+
 def add_deploy_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--deploy",

@@ -4,8 +4,10 @@ from xseg.cli.options import (
     add_deploy_argument,
     add_import_argument,
     add_threads_argument,
+    add_window_arguments,
     fix_threads,
     import_own,
+    window_of,
 )
 
 
@@ -21,9 +23,7 @@ def add(commands) -> None:
     command.add_argument("--config", metavar="CONFIG", help="config of the model, for weights that do not hold it")
     command.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda if there is one)")
     command.add_argument("--output-stride", type=int, choices=(8, 16, 32), help="default: that of the training")
-    command.add_argument(
-        "--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window of H x W pixels over large images"
-    )
+    add_window_arguments(command)
     command.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the prediction of the mirrored image")
     add_save_arguments(command)
@@ -60,10 +60,12 @@ def run(arguments) -> int:
         model = load(arguments.config, arguments.weights, **given)
     else:
         model = load(arguments.weights, **given)
-    views = {"window_hw": arguments.window, "scales": arguments.scales, "flip": arguments.flip}
+    if window := window_of(arguments):
+        model.set_windows(**window)
+    views = {"scales": arguments.scales, "flip": arguments.flip}
     if views := {name: value for name, value in views.items() if value}:
         if model.task != "segmentation":
-            raise ValueError(f"--window, --scales and --flip are for a Segmentor, this is a {type(model).__name__}")
+            raise ValueError(f"--scales and --flip are for a Segmentor, this is a {type(model).__name__}")
         model.inference = replace(model.inference, **views)
     if arguments.output_stride:
         model.set_output_stride(arguments.output_stride)

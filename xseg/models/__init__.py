@@ -15,6 +15,7 @@ from xseg.models.joint import JointModel
 from xseg.models.losses import CrossEntropy, Dice, OhemCrossEntropy, SmpLoss
 from xseg.models.preprocessor import Preprocessor
 from xseg.models.segmentor import Segmentor
+from xseg.models.slices import Slices
 
 __all__ = [
     "Classifier",
@@ -27,6 +28,7 @@ __all__ = [
     "OhemCrossEntropy",
     "Preprocessor",
     "Segmentor",
+    "Slices",
     "SmpBackbone",
     "SmpDecoder",
     "SmpLoss",

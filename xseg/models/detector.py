@@ -14,8 +14,9 @@ from heads.contract import DetectionHead, Instances, Selection, Target
 from heads.detection.masks import paste
 from heads.detection.rcnn import FasterRCNN, MaskRCNN
 from xseg.deploy.form import ExportForm, detections_form
-from xseg.models.model import Model
+from xseg.models.model import Model, build
 from xseg.models.preprocessor import right_below
+from xseg.models.slices import Slices
 
 
 class Detector(Model):
@@ -33,6 +34,7 @@ class Detector(Model):
             only `loss(output, targets)` and `decode(output, sizes_hw, selection)` read it.
         size: (shortest, longest) edge in pixels to which images are resized for prediction; None keeps their size.
         selection: dict of `heads.contract.Selection`: score_threshold, nms_iou, topk, max_detections.
+        slices: predict in overlapping windows, see `Slices`; None for the whole image.
     """
 
     head_contract = DetectionHead
@@ -46,12 +48,14 @@ class Detector(Model):
         preprocessor: nn.Module | dict | None = None,
         size: Sequence[int] | None = (800, 1333),
         selection: dict | None = None,
+        slices: Slices | dict | None = None,
         channels_last: bool = False,
         compiled: bool = False,
     ):
         super().__init__(backbone, head, preprocessor, channels_last, compiled)
         self.size = None if size is None else tuple(size)
         self.selection = Selection(**(selection or {}))
+        self.slices = build(slices, type=Slices)
         self.task = "instances" if isinstance(self.head, MaskRCNN) else "detection"
 
     @property
@@ -70,7 +74,15 @@ class Detector(Model):
     def loss(self, images: Tensor, samples: Sequence[dict]) -> dict[str, Tensor]:
         return self.head.loss(self.raw(images), [target_of(sample) for sample in samples])
 
+    def set_windows(self, window_hw: Sequence[int], **options) -> None:
+        self.slices = Slices(window_hw, **options)
+
     def predict_batch(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
+        if self.slices is not None:
+            return self.slices(self._whole, images, samples, self.selection)
+        return self._whole(images, samples)
+
+    def _whole(self, images: Tensor, samples: Sequence[dict]) -> list[dict]:
         inputs, sizes = fit(self, images, samples)
         detections = self.head.decode(self.raw(inputs), sizes, self.selection)
         return in_original_pixels(detections, sizes, samples)

@@ -176,6 +176,16 @@ class Model(BaseModel):
             self.backbone.set_output_stride(output_stride)
             self.set_head_strides()
 
+    def set_windows(self, window_hw: Sequence[int], **options) -> None:
+        """Predict large images in overlapping windows of (height, width) pixels from now on.
+
+        Args:
+            options: `overlap`, the minimum share of a window that overlaps the next one; for a Detector also `whole`.
+
+        Raises ValueError for a model that predicts whole images only.
+        """
+        raise ValueError(f"windows are for a Segmentor and a Detector, this is a {type(self).__name__}")
+
     def set_head_strides(self) -> None:
         """Pass the backbone's current strides to every head."""
         for name, first_level in self.first_levels.items():

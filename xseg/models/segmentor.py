@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 
 import numpy as np
@@ -58,7 +59,7 @@ class Segmentor(Model):
         if aux_head is not None:
             self.add_head("aux_head", aux_head, SegmentationHead)
         self.losses = nn.ModuleList(build(loss) for loss in losses or [{"type": CrossEntropy}])
-        self.inference = build(inference) or Inference()
+        self.inference = build(inference, type=Inference) or Inference()
 
     @property
     def align_corners(self) -> bool:
@@ -87,6 +88,9 @@ class Segmentor(Model):
         padded = self.padded(images)
         logits = self.head(self.maps(padded))
         return CoarseLogits(logits, tuple(padded.shape[-2:]), tuple(images.shape[-2:]), self.align_corners)
+
+    def set_windows(self, window_hw: Sequence[int], **options) -> None:
+        self.inference = replace(self.inference, window_hw=tuple(window_hw), **options)
 
     def predict_batch(self, images: Tensor, samples: list[dict]) -> list[dict]:
         labels = fitting(self, images)(self.coarse_logits, images)

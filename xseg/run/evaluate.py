@@ -33,6 +33,7 @@ def evaluate(
     deploy: str | None = None,
     panoptic: bool = False,
     backend: str | None = None,
+    windows: dict | None = None,
 ) -> Report:
     """Evaluate weights on the validation data of a config (its `test_dataloader` if it has one).
 
@@ -48,6 +49,7 @@ def evaluate(
         deploy: "fp32", "bf16" or "fp16" evaluates the deployment form of the model, see `Model.deploy`.
         panoptic: also compute panoptic quality; the model must be a `JointModel` with instance masks.
         backend: computes the deployment form; see `xseg.deploy.backends`.
+        windows: arguments of `Model.set_windows`, to predict in windows.
 
     Raises ValueError if neither the call nor the config names weights, or if the weights have no head.
     """
@@ -64,11 +66,17 @@ def evaluate(
     set_up(cfg, out, launcher)
     if panoptic:
         add_metric(cfg, "PanopticMetric")
-    return run_test(cfg, weights, out, num_worst, deploy, backend)
+    return run_test(cfg, weights, out, num_worst, deploy, backend, windows)
 
 
 def run_test(
-    cfg: Config, weights: Weights, out: Path, num_worst: int, deploy: str | None, backend: str | None
+    cfg: Config,
+    weights: Weights,
+    out: Path,
+    num_worst: int,
+    deploy: str | None,
+    backend: str | None,
+    windows: dict | None = None,
 ) -> Report:
     """Evaluate weights by a config that `set_up` has prepared, and write the report; see `evaluate` for arguments."""
     keep_freed_memory()
@@ -77,6 +85,8 @@ def run_test(
         metrics = [metric for metric in runner.test_evaluator.metrics if isinstance(metric, Metric)]
         for metric in metrics:
             metric.num_worst = num_worst
+        if windows:
+            getattr(runner.model, "module", runner.model).set_windows(**windows)
         put_in_weights(runner, weights, deploy, backend)
         start = time.perf_counter()
         runner.test()
