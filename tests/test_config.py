@@ -360,7 +360,7 @@ def test_another_schedule_keeps_the_rate_of_the_config():
     [
         (dict(backbone="xception45"), "no backbone 'xception45'; did you mean 'xception65'"),
         (dict(backbone="xception41@half"), "width after @ must be a number"),
-        (dict(backbone="tim:resnet50"), "timm:NAME or smp:NAME, got tim:resnet50"),
+        (dict(backbone="tim:resnet50"), "timm:NAME, vit:NAME or smp:NAME, got tim:resnet50"),
         (dict(schedule="3x"), "no schedule '3x'.*there are 1x, 2x"),
     ],
 )

@@ -64,7 +64,7 @@ REFUSED = {  # timm's networks of which something does not go -> levels, what is
     "pnasnet5large": ("c1 c5", "does not keep strides"),
     "sequencer2d_s": ("c4", "has no c4: it gives no map"),
     "tresnet_m": ("c1 c5", "has no c1: it gives c2, c3, c4, c5"),
-    "vit_tiny_patch16_224": ("c2 c5", "has no c2, c5: it gives c4"),
+    "vit_tiny_patch16_224": ("c2 c5", "has maps of one stride alone, as c4"),
 }
 SMP = {
     ("c1 c2 c3 c4 c5", "32 16 8"): """

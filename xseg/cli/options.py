@@ -20,7 +20,8 @@ def add_combination_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backbone",
         metavar="B",
-        help="replace the backbone: xception41, xception65@0.5 (width), timm:resnet50, smp:mit_b0",
+        help="replace the backbone: xception41, xception65@0.5 (width), timm:resnet50, "
+        "vit:vit_small_patch14_dinov2, smp:mit_b0",
     )
     command.add_argument("--schedule", metavar="S", help="replace the schedule: 1x, 2x, 30k, 90k, …")
 

@@ -16,7 +16,7 @@ TRUNKS = {  # name -> (arguments, published ImageNet weights for full width)
     "xception71": (dict(type="AlignedXception", depth=71), "xception71_imagenet"),
     "xception": (dict(type="Xception"), "xception_keras_notop"),
 }
-LIBRARIES = {"timm": "TimmBackbone", "smp": "SmpBackbone"}
+LIBRARIES = {"timm": "TimmBackbone", "vit": "ViTBackbone", "smp": "SmpBackbone"}  # vit: timm's plain ones
 # These arguments of the old backbone belong to the task, so a new backbone that has them keeps their values.
 KEPT = ("out", "output_stride", "frozen_stages", "frozen_bn", "bn_momentum", "in_channels")
 
@@ -29,7 +29,8 @@ def set_backbone(cfg: Config, text: str) -> None:
 
     Args:
         text: "xception65", "xception41@0.25" (width), "timm:resnet50" (random weights), "timm:resnet50.a1_in1k"
-            (weights of that tag, downloaded), "smp:mit_b0".
+            (weights of that tag, downloaded), "vit:vit_small_patch14_dinov2.lvd142m" (timm's plain vision
+            transformers), "smp:mit_b0".
 
     Raises ValueError for an unknown name, or for a config without a backbone.
     """
@@ -45,7 +46,7 @@ def set_backbone(cfg: Config, text: str) -> None:
     momentum = old.get("bn_momentum")
     if momentum is not None and "bn_momentum" not in new and model.head.get("bn_momentum") == momentum:
         del model.head["bn_momentum"]  # belongs to the recipe of the Xceptions
-    if colon and library == "timm":
+    if colon and library != "smp":
         model.preprocessor = _timm_preprocessor(name)
     cfg.model.backbone = new
     if cfg.pop("load_from", None) and trunk:
@@ -83,7 +84,7 @@ def _trunk(text: str, pretrained: bool) -> tuple[dict, str | None]:
     if name not in TRUNKS:
         raise ValueError(
             f"no backbone {name!r}{suggest(name, TRUNKS)}; there are {', '.join(TRUNKS)} (also as NAME@WIDTH), "
-            "timm:NAME and smp:NAME"
+            "timm:NAME, vit:NAME and smp:NAME"
         )
     new, weights = dict(TRUNKS[name][0]), TRUNKS[name][1]
     if at:
@@ -99,9 +100,9 @@ def _trunk(text: str, pretrained: bool) -> tuple[dict, str | None]:
 
 def _adapter(library: str, name: str) -> tuple[dict, None]:
     if library not in LIBRARIES:
-        raise ValueError(f"a backbone of a library must be timm:NAME or smp:NAME, got {library}:{name}")
+        raise ValueError(f"a backbone of a library must be timm:NAME, vit:NAME or smp:NAME, got {library}:{name}")
     new = dict(type=LIBRARIES[library], name=name)
-    if library == "timm" and "." in name:
+    if library != "smp" and "." in name:
         new["pretrained"] = True
     return new, None
 

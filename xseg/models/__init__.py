@@ -7,7 +7,7 @@ import mmengine.registry  # noqa: F401  # register() needs it
 import backbones
 import heads
 from backbones.registry import register
-from xseg.models.adapters import InceptionV3, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone
+from xseg.models.adapters import InceptionV3, SmpBackbone, SmpDecoder, TimmBackbone, TorchvisionBackbone, ViTBackbone
 from xseg.models.classifier import Classifier
 from xseg.models.detector import Detector
 from xseg.models.inference import Inference
@@ -34,6 +34,7 @@ __all__ = [
     "SmpLoss",
     "TimmBackbone",
     "TorchvisionBackbone",
+    "ViTBackbone",
 ]
 
 for _package in (backbones, heads):  # whose own call of register() did nothing if mmengine was not yet imported

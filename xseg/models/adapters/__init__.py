@@ -5,5 +5,6 @@ from xseg.models.adapters.smp_backbone import SmpBackbone
 from xseg.models.adapters.smp_decoder import SmpDecoder
 from xseg.models.adapters.timm_backbone import TimmBackbone
 from xseg.models.adapters.torchvision_backbone import TorchvisionBackbone
+from xseg.models.adapters.vit_backbone import ViTBackbone
 
-__all__ = ["InceptionV3", "SmpBackbone", "SmpDecoder", "TimmBackbone", "TorchvisionBackbone"]
+__all__ = ["InceptionV3", "SmpBackbone", "SmpDecoder", "TimmBackbone", "TorchvisionBackbone", "ViTBackbone"]

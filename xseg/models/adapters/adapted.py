@@ -57,14 +57,7 @@ class Adapted(nn.Module):
         return [available[level] for level in self.out]
 
     def _made(self, make: Callable[[], nn.Module], task: str) -> nn.Module:
-        """What `make` returns. Errors of the library, of any type and some without a text, become ValueError."""
-        try:
-            return make()
-        except OSError:  # a failed download has a clear message
-            raise
-        except Exception as error:
-            reason = str(error) or f"{type(error).__name__}, {traceback.extract_tb(error.__traceback__)[-1].line}"
-            raise ValueError(f"{self.library}'s {self.name} cannot {task}: {reason}") from error
+        return made(make, f"{self.library}'s {self.name}", task)
 
     @torch.no_grad()
     def _checked(self, net: nn.Module, output_stride: int, size_hw: Sequence[int] = SMALL_HW) -> nn.Module:
@@ -82,3 +75,14 @@ class Adapted(nn.Module):
             )
         self.channels = tuple(m.shape[1] for m in maps)
         return net
+
+
+def made(make: Callable[[], nn.Module], who: str, task: str) -> nn.Module:
+    """What `make` returns. Errors of a library, of any type and some without a text, become ValueError."""
+    try:
+        return make()
+    except OSError:  # a failed download has a clear message
+        raise
+    except Exception as error:
+        reason = str(error) or f"{type(error).__name__}, {traceback.extract_tb(error.__traceback__)[-1].line}"
+        raise ValueError(f"{who} cannot {task}: {reason}") from error

@@ -14,7 +14,8 @@ from xseg.models.adapters.adapted import SMALL_HW, Adapted
 class TimmBackbone(Adapted):
     """A timm model with `features_only` as a backbone. Its maps must have strides 2, 4, 8, 16 or 32.
 
-    If a network has several maps of one stride, like a plain vision transformer, the deepest is used.
+    If a network has several maps of one stride, the deepest is used. A plain vision transformer has one stride alone:
+    `ViTBackbone` puts a pyramid on it.
 
     Args:
         name: a name of `timm.list_models()`, optionally with the tag of its weights: "resnet101.a1h_in1k".
@@ -48,14 +49,17 @@ class TimmBackbone(Adapted):
     def _build(self, output_stride: int) -> nn.Module:
         import timm
 
-        if not timm.is_model(self.name.split(".")[0]):
-            close = ", ".join(timm.list_models(f"*{self.name.split('.')[0][:6]}*")[:8])
-            raise ValueError(f"timm has no model {self.name!r}" + (f"; near it: {close}" if close else ""))
+        check_name(self.name)
         create = partial(timm.create_model, self.name, features_only=True, **self.options)
         rows = self._made(create, "be a backbone").feature_info.info  # all maps, not only the default ones
         by_stride = {stride: level for level, stride in LEVEL_STRIDES.items()}
         levels = {by_stride.get(row["reduction"]): i for i, row in enumerate(rows) if row["module"]}
         levels.pop(None, None)
+        if len(levels) == 1 and not levels.keys() >= {*self.out}:
+            raise ValueError(
+                f"timm's {self.name} has maps of one stride alone, as {next(iter(levels))}; if it is a plain vision "
+                f"transformer, ViTBackbone (--backbone vit:{self.name}) puts a pyramid on them"
+            )
         create = partial(create, out_indices=self._pick(levels), pretrained=self.pretrained)
         task = "be a backbone"
         if LEVEL_STRIDES[self.out[-1]] > output_stride:  # otherwise no level of `out` needs dilation
@@ -77,3 +81,13 @@ class TimmBackbone(Adapted):
         if getattr(net, "output_fmt", "NCHW") == "NHWC":
             return [m.permute(0, 3, 1, 2).contiguous() for m in maps]
         return maps
+
+
+def check_name(name: str) -> None:
+    """ValueError if timm has no model of this name, a tag apart."""
+    import timm
+
+    bare = name.split(".")[0]
+    if not timm.is_model(bare):
+        close = ", ".join(timm.list_models(f"*{bare[:6]}*")[:8])
+        raise ValueError(f"timm has no model {name!r}" + (f"; near it: {close}" if close else ""))
