@@ -81,7 +81,7 @@ class Segmentor(Model):
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) of images (N, 3, H, W) of any size."""
         coarse, padded_hw, (height, width), align_corners = self.coarse_logits(images)
-        return upsample(coarse, padded_hw, align_corners)[..., :height, :width]
+        return cropped(upsample(coarse, padded_hw, align_corners), height, width)
 
     def coarse_logits(self, images: Tensor) -> CoarseLogits:
         """The head's logits, and the region of the images that they cover."""
@@ -111,6 +111,17 @@ class Segmentor(Model):
 
     def export_form(self) -> ExportForm:
         return logits_form(self, output="logits (N, classes, H, W), whose argmax is the class of a pixel")
+
+
+def cropped(maps: Tensor, height: int, width: int) -> Tensor:
+    """The first rows and columns of maps (N, C, H, W).
+
+    `torch.export` would fix whether a slice is the whole map, so that the program refused sizes with other padding.
+    """
+    if torch.compiler.is_exporting():
+        rows, columns = (torch.arange(size, device=maps.device) for size in (height, width))
+        return maps.index_select(-2, rows).index_select(-1, columns)
+    return maps[..., :height, :width]
 
 
 def pixel_losses(
